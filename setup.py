@@ -1,4 +1,4 @@
-"""Builds the store's server module into the wheel, where there is a C++ compiler; all else is in pyproject.toml."""
+"""Builds the kernels and the store's module into the wheel, if there is a compiler; all else is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
+KERNELS, MODULE = "flwr_byzantine.native._kernels", "flwr_byzantine.native._module"
 NATIVE = Path(__file__).resolve().parent / "flwr_byzantine" / "native"
 
 
@@ -29,26 +30,28 @@ def builder() -> ModuleType:
     return module
 
 
-class BuildModule(build_ext):
-    """Compiles with the package's own builder. A server loads the result, so its name has nothing of Python's."""
+class BuildLibraries(build_ext):
+    """Compiles with the package's own builder. The results are no Python modules, so nor are their names."""
 
     def get_ext_filename(self, fullname: str) -> str:
         """Such as ``flwr_byzantine/native/_module.so``."""
         return f"{fullname.replace('.', '/')}.so"
 
     def build_extension(self, ext: Extension) -> None:
-        """Compile the module; without a compiler the package installs all the same, for the extension is optional."""
+        """Compile one; without a compiler the package installs all the same, and setuptools says so: it is optional."""
         native = builder()
-        output = Path(self.get_ext_fullpath(ext.name))
+        compile_library = {KERNELS: native.compile_kernels, MODULE: native.compile_module}[ext.name]
+        output, parts = Path(self.get_ext_fullpath(ext.name)), Path(self.build_temp)
         output.parent.mkdir(parents=True, exist_ok=True)
+        parts.mkdir(parents=True, exist_ok=True)
         try:
-            native.compile_module(output)
+            compile_library(output, parts=parts)
         except native.BuildError as error:
             raise CompileError(str(error)) from error
 
 
 class AnyPython(bdist_wheel):
-    """A wheel with the module is bound to a platform, not to a Python."""
+    """A wheel with these libraries is bound to a platform, not to a Python."""
 
     def get_tag(self) -> tuple[str, str, str]:
         """Such as ``py3-none-linux_x86_64``."""
@@ -56,6 +59,6 @@ class AnyPython(bdist_wheel):
 
 
 setup(
-    ext_modules=[Extension("flwr_byzantine.native._module", sources=[], optional=True)],
-    cmdclass={"build_ext": BuildModule, "bdist_wheel": AnyPython},
+    ext_modules=[Extension(name, sources=[], optional=True) for name in (KERNELS, MODULE)],
+    cmdclass={"build_ext": BuildLibraries, "bdist_wheel": AnyPython},
 )

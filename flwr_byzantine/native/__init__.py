@@ -1,11 +1,32 @@
-"""The C++ in this package, compiled: the module that a server loads, and its TorchScript backend.
+"""The C++ in this package, compiled: the kernels, the module that a server loads, and its TorchScript backend.
 
-Neither is a Python extension: both are shared objects for a Valkey or Redis server. The module needs no torch and comes
-with an installation from a wheel; the backend belongs to one exact torch, so it is compiled where it is first needed.
-Importing this package imports no torch.
+None is a Python extension. The kernels are a plain C library, which :mod:`flwr_byzantine.native.kernels` calls; the
+others are shared objects for a Valkey or Redis server. The kernels and the module, which holds them too, need no torch
+and come with an installation from a wheel; the backend belongs to one exact torch, so it is compiled where it is first
+needed. Importing this package imports no torch.
 """
 
-from ._build import backend, build_backend, build_module, compile_module, module
+from ._build import (
+    backend,
+    build_backend,
+    build_kernels,
+    build_module,
+    compile_kernels,
+    compile_module,
+    kernels_library,
+    module,
+)
 from ._compiler import BuildError, CompilerMissingError
 
-__all__ = ["BuildError", "CompilerMissingError", "backend", "build_backend", "build_module", "compile_module", "module"]
+__all__ = [
+    "BuildError",
+    "CompilerMissingError",
+    "backend",
+    "build_backend",
+    "build_kernels",
+    "build_module",
+    "compile_kernels",
+    "compile_module",
+    "kernels_library",
+    "module",
+]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +62,8 @@ def _version(command: tuple[str, ...]) -> str:
     return asked.stdout.splitlines()[0] if asked.returncode == 0 and asked.stdout else ""
 
 
-def compile_library(compiler: Compiler, recipe: Recipe, output: Path) -> None:
-    """Compile the sources of ``recipe``, several at a time, and link them into ``output``.
+def compile_library(compiler: Compiler, recipe: Recipe, output: Path, parts: Sequence[Path] = ()) -> None:
+    """Compile the sources of ``recipe``, several at a time, and link them and its compiled parts into ``output``.
 
     Raises:
         BuildError: With the first lines of what the compiler said.
@@ -73,14 +74,27 @@ def compile_library(compiler: Compiler, recipe: Recipe, output: Path) -> None:
         tempfile.TemporaryDirectory(prefix="objects-", dir=output.parent) as directory,
         ThreadPoolExecutor(recipe.jobs) as pool,
     ):
-        objects = [str(Path(directory, f"{number}.o")) for number in range(len(recipe.sources))]
+        sources = [*_written(recipe, Path(directory)), *recipe.sources]  # what is written takes longest
+        objects = [str(Path(directory, f"{number}.o")) for number in range(len(sources))]
+        including = ["-I", str(recipe.directory)]  # for what is written elsewhere
         commands = [
-            [*compiler.command, *recipe.compile_flags, "-c", str(source), "-o", compiled]
-            for source, compiled in zip(recipe.sources, objects, strict=True)
+            [*compiler.command, *recipe.compile_flags, *including, "-c", str(source), "-o", compiled]
+            for source, compiled in zip(sources, objects, strict=True)
         ]
         for _ in pool.map(_run, commands):
             pass
-        _run([*compiler.command, *recipe.compile_flags, *objects, *recipe.link_flags, "-o", str(output)])
+        linked = [*objects, *map(str, parts)]
+        _run([*compiler.command, *recipe.compile_flags, *linked, *recipe.link_flags, "-o", str(output)])
+
+
+def _written(recipe: Recipe, directory: Path) -> list[Path]:
+    """The recipe's sources that are written rather than kept."""
+    written = []
+    for name, text in recipe.written().items():
+        path = directory / name
+        path.write_text(text)
+        written.append(path)
+    return written
 
 
 def _run(command: list[str]) -> None:

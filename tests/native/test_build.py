@@ -11,10 +11,11 @@ from types import ModuleType
 import pytest
 
 import flwr_byzantine.native
-from flwr_byzantine.native import build_backend, build_module
+from flwr_byzantine.native import build_backend, build_kernels, build_module
 
 PACKAGE = Path(flwr_byzantine.native.__file__).parent
 ROOT = PACKAGE.parents[1]
+LIBC = {"libc", "libm", "libdl", "libpthread", "ld-linux-x86-64", "ld-linux-aarch64"}
 
 # Writes its arguments to a log and as its output; fails on a source that says so.
 FAKE_COMPILER = """#!/bin/sh
@@ -44,10 +45,11 @@ class Workshop:
         self.package = folder / "copied_native"
         self.cache = folder / "cache"
         self.log = folder / "log"
-        for name in ("module", "torch_backend"):
+        for name in ("kernels", "library", "module", "torch_backend"):
             (self.package / name).mkdir(parents=True)
             (self.package / name / "one.cpp").write_text("int one();\n")
         (self.package / "module" / "backend.h").write_text("// interface\n")
+        (self.package / "kernels" / "element_type.h").write_text("// types\n")
         for path in PACKAGE.glob("*.py"):
             shutil.copy(path, self.package)
         self.compiler = self.set_compiler()
@@ -100,10 +102,26 @@ def test_it_is_built_once_and_its_start_and_end_are_told(workshop: Workshop) -> 
     assert len(workshop.lines) == 2
 
 
-def test_the_cache_is_private_and_holds_nothing_but_the_library(workshop: Workshop) -> None:
+def test_the_cache_is_private_and_holds_nothing_but_the_library_and_its_part(workshop: Workshop) -> None:
     library = workshop.module()
     assert stat.S_IMODE(workshop.cache.stat().st_mode) == 0o700
-    assert workshop.kept() == [library.name]
+    part, *rest = workshop.kept()
+    assert part.startswith("kernels-object-")
+    assert rest == [library.name]
+
+
+def test_the_kernels_are_compiled_once_for_the_module_and_the_library(workshop: Workshop) -> None:
+    workshop.module()
+    workshop.native.build_kernels(progress=workshop.lines.append)
+    assert workshop.builds() == 2
+    assert workshop.log.read_text().count(" -r ") == 1
+
+
+def test_changed_kernels_are_another_module_and_another_library(workshop: Workshop) -> None:
+    module, library = workshop.module(), workshop.native.build_kernels(progress=workshop.lines.append)
+    (workshop.package / "kernels" / "one.cpp").write_text("int two();\n")
+    assert workshop.module() != module
+    assert workshop.native.build_kernels(progress=workshop.lines.append) != library
 
 
 def test_a_cache_that_others_may_write_to_is_refused(workshop: Workshop) -> None:
@@ -186,7 +204,7 @@ def test_a_failed_build_says_why_and_leaves_nothing(workshop: Workshop) -> None:
     (workshop.package / "module" / "one.cpp").write_text("BROKEN\n")
     with pytest.raises(RuntimeError, match="it is broken"):
         workshop.module()
-    assert workshop.kept() == []
+    assert not any(name.startswith("module") for name in workshop.kept())
 
 
 def test_what_a_killed_build_left_is_cleared_away(workshop: Workshop) -> None:
@@ -196,7 +214,7 @@ def test_what_a_killed_build_left_is_cleared_away(workshop: Workshop) -> None:
     left.mkdir()
     (left / name).write_text("half a library")
     assert workshop.module().read_text() != "half a library"
-    assert workshop.kept() == [name]
+    assert [kept for kept in workshop.kept() if kept.startswith("module")] == [name]
 
 
 def test_without_a_compiler_one_sentence_says_how_to_get_one(
@@ -237,6 +255,28 @@ def test_a_packaged_module_of_other_sources_is_passed_over(workshop: Workshop) -
     assert workshop.native.module().parent == workshop.cache
 
 
+def test_nothing_is_compiled_unasked_where_nothing_was_packaged(workshop: Workshop) -> None:
+    assert workshop.native.kernels_library() is None
+    assert workshop.builds() == 0
+    built = workshop.native.kernels_library(build=True, progress=workshop.lines.append)
+    assert workshop.native.kernels_library() == built
+
+
+def test_a_packaged_library_of_other_sources_is_compiled_anew(workshop: Workshop) -> None:
+    packaged = workshop.package / "_kernels.so"
+    shutil.copy(workshop.native.build_kernels(progress=workshop.lines.append), packaged)
+    assert workshop.native.kernels_library() == packaged
+    (workshop.package / "kernels" / "one.cpp").write_text("int two();\n")
+    built = workshop.native.kernels_library()
+    assert built is not None
+    assert built.parent == workshop.cache
+
+
+def test_kernels_that_cannot_be_built_are_none(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert workshop.native.kernels_library(build=True) is None
+
+
 def test_importing_the_package_imports_no_torch() -> None:
     subprocess.run(
         [sys.executable, "-c", "import sys, flwr_byzantine.native; sys.exit('torch' in sys.modules)"], check=True
@@ -249,13 +289,23 @@ def exported(library: Path) -> list[str]:
     return sorted(names - {"__bss_start", "_edata", "_end"})  # the linker's own
 
 
+def needed(library: Path) -> set[str]:
+    said = subprocess.run(["readelf", "-d", str(library)], capture_output=True, text=True, check=True).stdout
+    return {line.partition("[")[2].partition(".")[0] for line in said.splitlines() if "(NEEDED)" in line}
+
+
 @pytest.mark.system
 def test_the_module_exports_one_symbol_and_needs_libc_only() -> None:
     library = build_module()
     assert exported(library) == ["RedisModule_OnLoad"]
-    said = subprocess.run(["readelf", "-d", str(library)], capture_output=True, text=True, check=True).stdout
-    needed = {line.partition("[")[2].partition(".")[0] for line in said.splitlines() if "(NEEDED)" in line}
-    assert needed <= {"libc", "libm", "libdl", "libpthread", "ld-linux-x86-64", "ld-linux-aarch64"}
+    assert needed(library) <= LIBC
+
+
+@pytest.mark.system
+def test_the_kernels_export_their_calls_alone_and_need_libc_only() -> None:
+    library = build_kernels()
+    assert all(name.startswith("fb_") for name in exported(library))
+    assert needed(library) <= LIBC
 
 
 @pytest.mark.system
@@ -264,7 +314,7 @@ def test_the_backend_exports_one_symbol() -> None:
 
 
 @pytest.mark.system
-def test_a_wheel_has_the_module_and_its_sources(tmp_path: Path) -> None:
+def test_a_wheel_has_the_libraries_and_their_sources(tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(PACKAGE.parent, source / "flwr_byzantine", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
@@ -276,8 +326,11 @@ def test_a_wheel_has_the_module_and_its_sources(tmp_path: Path) -> None:
     assert "-py3-none-" in wheel.name
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        library = archive.read("flwr_byzantine/native/_module.so")
+        module = archive.read("flwr_byzantine/native/_module.so")
+        kernels = archive.read("flwr_byzantine/native/_kernels.so")
+    assert "flwr_byzantine/native/kernels/sorters.h" in names
     assert "flwr_byzantine/native/module/backend.h" in names
     assert "flwr_byzantine/native/torch_backend/operators.cpp" in names
-    digest = flwr_byzantine.native._build.module_recipe(sanitize=False).digest
-    assert digest.encode() in library
+    recipes = flwr_byzantine.native._recipe
+    assert recipes.module_recipe(sanitize=False).digest.encode() in module
+    assert recipes.kernels_recipe(sanitize=False).digest.encode() in kernels

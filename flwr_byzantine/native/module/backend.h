@@ -7,6 +7,8 @@
 #ifndef FLWR_BYZANTINE_BACKEND_H
 #define FLWR_BYZANTINE_BACKEND_H
 
+#include "../kernels/element_type.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,22 +19,6 @@ extern "C" {
 #define FB_BACKEND_ABI 1
 #define FB_MAX_DIMS 32
 #define FB_BACKEND_ENTRY "fb_backend_open"
-
-// The order is part of what the RDB stores.
-enum fb_dtype {
-  FB_FLOAT = 0,
-  FB_DOUBLE = 1,
-  FB_INT8 = 2,
-  FB_INT16 = 3,
-  FB_INT32 = 4,
-  FB_INT64 = 5,
-  FB_UINT8 = 6,
-  FB_UINT16 = 7,
-  FB_BOOL = 8,
-  FB_STRING = 9,    // never handed to a backend
-  FB_FLOAT16 = 10,  // an addition to RedisAI's types
-  FB_BFLOAT16 = 11, // likewise
-};
 
 // A dense row-major tensor. As an input it is borrowed for the length of the call, its data aligned to its element, and
 // must not be written to. As an output the receiver calls release(owner) once it no longer needs the data.

@@ -3,6 +3,7 @@
 #ifndef FLWR_BYZANTINE_EXECUTION_H
 #define FLWR_BYZANTINE_EXECUTION_H
 
+#include "backend.h"
 #include "jobs.h"
 #include "kernels.h"
 #include "program.h"

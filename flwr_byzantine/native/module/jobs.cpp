@@ -3,7 +3,7 @@
 #include "jobs.h"
 
 #include "backend_loader.h"
-#include "parallel.h"
+#include "../kernels/parallel.h"
 #include "settings.h"
 
 #include <chrono>

@@ -2,8 +2,8 @@
 
 #include "kernel_support.h"
 
-#include "blocks.h"
-#include "parallel.h"
+#include "../kernels/blocks.h"
+#include "../kernels/parallel.h"
 
 #include <algorithm>
 #include <atomic>
@@ -21,7 +21,7 @@ std::vector<size_t> finite_places(const KernelCall &call) {
   std::vector<size_t> places;
   for (size_t i = 0; i < call.inputs.size(); ++i) {
     std::atomic<bool> finite{true};
-    for_columns(call, FINITE_RANGE, [&](size_t from, size_t width) {
+    for_ranges(call.elements, FINITE_RANGE, call.threads, [&](size_t from, size_t width) {
       if (finite.load(std::memory_order_relaxed) && !all_finite(call.dtype, call.inputs[i], from, width))
         finite = false;
     });
@@ -87,20 +87,16 @@ TensorPtr Output::take() {
   return make_tensor(dtype_, std::move(shape_), std::make_shared<Payload>(std::move(buffer_)));
 }
 
+Rows rows_of(const KernelCall &call, const std::vector<const char *> &rows) {
+  return {call.dtype, rows, call.elements, call.threads};
+}
+
 TensorPtr whole_numbers(const std::vector<size_t> &values) {
   const std::vector<int64_t> numbers(values.begin(), values.end());
   Buffer buffer = Buffer::of(numbers.size() * sizeof(int64_t));
   if (!numbers.empty())
     std::memcpy(buffer.data(), numbers.data(), buffer.size());
   return make_tensor(FB_INT64, {static_cast<int64_t>(numbers.size())}, std::make_shared<Payload>(std::move(buffer)));
-}
-
-void for_columns(const KernelCall &call, size_t range, const std::function<void(size_t, size_t)> &work) {
-  const size_t ranges = (call.elements + range - 1) / range;
-  parallel_for(ranges, call.threads, [&](size_t i) {
-    const size_t from = i * range;
-    work(from, std::min(range, call.elements - from));
-  });
 }
 
 } // namespace fb

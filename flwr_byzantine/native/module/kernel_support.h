@@ -1,11 +1,9 @@
-// What kernels share: their arguments, the bound on Byzantine inputs, output tensors, and work by blocks of columns.
+// What kernels share: their arguments, the bound on Byzantine inputs, and output tensors.
 
 #ifndef FLWR_BYZANTINE_KERNEL_SUPPORT_H
 #define FLWR_BYZANTINE_KERNEL_SUPPORT_H
 
 #include "kernels.h"
-
-#include <functional>
 
 namespace fb {
 
@@ -36,6 +34,7 @@ class Output {
 public:
   explicit Output(const KernelCall &call);
   char *data() const { return buffer_.data(); }
+  Destination destination() const { return {dtype_, buffer_.data()}; }
   TensorPtr take();
 
 private:
@@ -44,11 +43,10 @@ private:
   Buffer buffer_;
 };
 
-TensorPtr whole_numbers(const std::vector<size_t> &values); // INT64, one dimension
+// Some of the call's inputs, as kernels take them.
+Rows rows_of(const KernelCall &call, const std::vector<const char *> &rows);
 
-// Call work(from, width) for consecutive ranges that cover all columns, on the call's threads. Ranges depend on the
-// shape alone, so results do not depend on the number of threads.
-void for_columns(const KernelCall &call, size_t range, const std::function<void(size_t, size_t)> &work);
+TensorPtr whole_numbers(const std::vector<size_t> &values); // INT64, one dimension
 
 } // namespace fb
 

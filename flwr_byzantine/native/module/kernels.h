@@ -5,6 +5,8 @@
 
 #include "tensor.h"
 
+#include "../kernels/rows.h"
+
 #include <string>
 #include <vector>
 

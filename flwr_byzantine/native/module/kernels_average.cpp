@@ -2,11 +2,12 @@
 
 #include "kernel_families.h"
 
-#include "blocks.h"
+#include "../kernels/blocks.h"
+#include "../kernels/parallel.h"
+#include "../kernels/sums.h"
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 
 namespace fb {
 namespace {
@@ -17,26 +18,15 @@ constexpr size_t STEP_BLOCK = 1 << 10;
 constexpr Bound MEAN_BOUND = {"mean", 1, 1, "n >= f + 1"};
 
 // result = the mean of some rows; false if it is not finite somewhere.
-bool mean_of_rows(const KernelCall &call, const std::vector<const char *> &rows, char *result) {
-  std::atomic<bool> finite{true};
-  const double weight = 1 / static_cast<double>(rows.size());
-  for_columns(call, RANGE, [&](size_t from, size_t width) {
-    alignas(ALIGNMENT) std::array<double, SUM_BLOCK> sum;
-    for (size_t at = 0; at < width; at += SUM_BLOCK) {
-      const size_t some = std::min(SUM_BLOCK, width - at);
-      weighted_sum(call.dtype, rows.data(), rows.size(), from + at, some, weight, sum.data());
-      if (!all_finite(sum.data(), some))
-        finite.store(false, std::memory_order_relaxed);
-      store_doubles(call.dtype, sum.data(), result, from + at, some);
-    }
-  });
-  return finite;
+bool mean_of_rows(const KernelCall &call, const std::vector<const char *> &rows, const Output &result) {
+  const std::vector<double> weights(rows.size(), 1 / static_cast<double>(rows.size()));
+  return weighted_sums(rows_of(call, rows), weights.data(), {FB_FLOAT, nullptr}, {result.destination()});
 }
 
 // What a step computes from blocks of its inputs, in place of the first two of them.
 template <size_t N, typename Compute>
 void by_elements(const KernelCall &call, const std::array<char *, 2> &results, Compute compute) {
-  for_columns(call, RANGE, [&](size_t from, size_t width) {
+  for_ranges(call.elements, RANGE, call.threads, [&](size_t from, size_t width) {
     alignas(ALIGNMENT) std::array<std::array<double, STEP_BLOCK>, N> values;
     for (size_t at = 0; at < width; at += STEP_BLOCK) {
       const size_t some = std::min(STEP_BLOCK, width - at);
@@ -56,17 +46,17 @@ std::vector<TensorPtr> mean_kernel(const KernelCall &call) {
   const long long f = call.args.empty() ? 0 : count_argument("f", call.args[0]);
   const Tolerated all = tolerate(call, MEAN_BOUND, f, true);
   Output result(call);
-  if (!mean_of_rows(call, all.rows, result.data())) {
+  if (!mean_of_rows(call, all.rows, result)) {
     const Tolerated finite = tolerate(call, MEAN_BOUND, f, false);
     if (finite.rows.size() < all.rows.size())
-      mean_of_rows(call, finite.rows, result.data());
+      mean_of_rows(call, finite.rows, result);
   }
   return {result.take()};
 }
 
 TensorPtr mean_of(const KernelCall &call, const std::vector<const char *> &rows) {
   Output result(call);
-  mean_of_rows(call, rows, result.data());
+  mean_of_rows(call, rows, result);
   return result.take();
 }
 
@@ -112,13 +102,13 @@ std::vector<TensorPtr> momentum_step_kernel(const KernelCall &call) {
 std::vector<TensorPtr> mean_sgd_step_kernel(const KernelCall &call) {
   const double rate = real_argument("lr", call.args[0]);
   const size_t n = call.inputs.size() - 1;
-  const double weight = 1 / static_cast<double>(n);
+  const std::vector<double> weights(n, 1 / static_cast<double>(n));
   Output result(call);
-  for_columns(call, RANGE, [&](size_t from, size_t width) {
+  for_ranges(call.elements, RANGE, call.threads, [&](size_t from, size_t width) {
     alignas(ALIGNMENT) std::array<double, SUM_BLOCK> sum, params;
     for (size_t at = 0; at < width; at += SUM_BLOCK) {
       const size_t some = std::min(SUM_BLOCK, width - at);
-      weighted_sum(call.dtype, call.inputs.data() + 1, n, from + at, some, weight, sum.data());
+      sum_rows(call.dtype, call.inputs.data() + 1, weights.data(), n, from + at, some, sum.data());
       load_doubles(call.dtype, call.inputs[0], from + at, some, params.data());
       for (size_t j = 0; j < some; ++j)
         params[j] -= rate * sum[j];

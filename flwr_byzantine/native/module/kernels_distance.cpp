@@ -2,7 +2,7 @@
 
 #include "kernel_families.h"
 
-#include "distances.h"
+#include "../kernels/distances.h"
 
 #include <algorithm>
 #include <cmath>
@@ -77,10 +77,10 @@ TensorPtr copy_of(const KernelCall &call, const char *row) {
 std::vector<TensorPtr> select(const KernelCall &call, const Bound &bound, const std::string &m) {
   const long long f = count_argument("f", call.args[0]);
   Tolerated inputs = tolerate(call, bound, f, true);
-  SquareMatrix distances = squared_distances(call, inputs.rows);
+  SquareMatrix distances = squared_distances(rows_of(call, inputs.rows));
   if (!all_finite(distances)) {
     inputs = tolerate(call, bound, f, false);
-    distances = squared_distances(call, inputs.rows);
+    distances = squared_distances(rows_of(call, inputs.rows));
   }
   const size_t n = inputs.rows.size();
   const std::vector<size_t> chosen = least(krum_scores(distances, n - inputs.f - 2), selected_count(m, n, inputs.f));

@@ -4,11 +4,11 @@
 #ifndef FLWR_BYZANTINE_MEMORY_H
 #define FLWR_BYZANTINE_MEMORY_H
 
+#include "../kernels/scratch.h"
+
 #include <cstddef>
 
 namespace fb {
-
-constexpr size_t ALIGNMENT = 64;
 
 // Aligned to ALIGNMENT; null if the server has none to give. Any thread.
 void *allocate(size_t bytes);
@@ -43,16 +43,6 @@ private:
 
   char *data_ = nullptr;
   size_t size_ = 0;
-};
-
-// Scratch space of `count` numbers that start at a cache line; zeros. Throws Error if there is no memory.
-template <typename T> class Scratch {
-public:
-  explicit Scratch(size_t count) : buffer_(Buffer::zeros(count * sizeof(T))) {}
-  T *data() const { return reinterpret_cast<T *>(buffer_.data()); }
-
-private:
-  Buffer buffer_;
 };
 
 } // namespace fb

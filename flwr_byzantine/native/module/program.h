@@ -3,6 +3,7 @@
 #ifndef FLWR_BYZANTINE_PROGRAM_H
 #define FLWR_BYZANTINE_PROGRAM_H
 
+#include "backend.h"
 #include "tensor.h"
 
 #include <memory>

@@ -2,6 +2,8 @@
 
 #include "tensor_arguments.h"
 
+#include "backend.h"
+
 #include "settings.h"
 
 #include <cmath>

@@ -1,8 +1,6 @@
-// Helpers that take pieces of a job beside its worker.
+// Helpers that take pieces of a computation beside its caller.
 
 #include "parallel.h"
-
-#include "text.h"
 
 #include <algorithm>
 #include <atomic>
@@ -10,7 +8,11 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <stdexcept>
 #include <thread>
+
+#include <pthread.h>
 
 namespace fb {
 namespace {
@@ -35,10 +37,16 @@ struct Helpers {
   std::atomic<bool> stopping{false};
 };
 
-Helpers &helpers() {
-  static Helpers *const instance = new Helpers;
-  return *instance;
+// Replaced in a child of this process: it has none of its parent's threads, and a lock may be held by one of them.
+Helpers *&helpers_place() {
+  static Helpers *instance = [] {
+    pthread_atfork(nullptr, nullptr, [] { helpers_place() = new Helpers; });
+    return new Helpers;
+  }();
+  return instance;
 }
+
+Helpers &helpers() { return *helpers_place(); }
 
 void take_pieces(Task &task) {
   for (size_t piece; (piece = task.next.fetch_add(1)) < task.count;) {
@@ -95,9 +103,16 @@ void parallel_for(size_t count, size_t threads, const std::function<void(size_t)
   std::unique_lock<std::mutex> lock(task->mutex);
   task->finished.wait(lock, [&task] { return task->done == task->count; });
   if (helpers().stopping)
-    throw Error("ERR the server is shutting down");
+    throw std::runtime_error("the server is shutting down");
   if (task->failed)
-    throw Error("ERR no memory for a computation");
+    throw std::bad_alloc();
+}
+
+void for_ranges(size_t columns, size_t range, size_t threads, const std::function<void(size_t, size_t)> &work) {
+  parallel_for((columns + range - 1) / range, threads, [&](size_t i) {
+    const size_t from = i * range;
+    work(from, std::min(range, columns - from));
+  });
 }
 
 void stop_parallel() {

@@ -25,6 +25,27 @@ FB_INLINE void prefetch(const void *array, size_t offset, size_t bytes) {
     __builtin_prefetch(reinterpret_cast<const void *>(first + byte));
 }
 
+// LENGTH numbers side by side.
+template <typename T, int LENGTH> struct Register {
+  typedef T Type __attribute__((vector_size(LENGTH * sizeof(T))));
+};
+
+template <int LENGTH>
+FB_INLINE void widen(const typename Register<float, LENGTH>::Type &from, typename Register<double, LENGTH>::Type &to) {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  if constexpr (LENGTH == 8) { // GCC would take eight apart
+    __asm__("vcvtps2pd %1, %0" : "=v"(to) : "vm"(from));
+    return;
+  }
+#endif
+  to = __builtin_convertvector(from, typename Register<double, LENGTH>::Type);
+}
+
+template <int LENGTH>
+FB_INLINE void widen(const typename Register<double, LENGTH>::Type &from, typename Register<double, LENGTH>::Type &to) {
+  to = from;
+}
+
 } // namespace fb
 
 // FB_MULTIVERSION(name, (parameters), (arguments)) defines `static void name(parameters)`, which runs

@@ -3,7 +3,7 @@
 #ifndef FLWR_BYZANTINE_BLOCKS_H
 #define FLWR_BYZANTINE_BLOCKS_H
 
-#include "dtype.h"
+#include "elements.h"
 
 #include <cstddef>
 
@@ -15,10 +15,6 @@ void store_doubles(fb_dtype dtype, const double *values, char *row, size_t from,
 
 // The same for a half as float, which holds each exactly.
 void load_floats(fb_dtype dtype, const char *row, size_t from, size_t width, float *values);
-
-// sum[j] = weight * (rows[0][from + j] + ... + rows[n - 1][from + j]), each product added by itself.
-void weighted_sum(fb_dtype dtype, const char *const *rows, size_t n, size_t from, size_t width, double weight,
-                  double *sum);
 
 // Ask for elements that are needed soon: more rows are read at once than the processor follows by itself.
 void prefetch_elements(fb_dtype dtype, const char *row, size_t from, size_t width);

@@ -1,0 +1,148 @@
+// Pairs of rows, block by block; what float cannot hold is computed again in float64.
+
+#include "distances.h"
+
+#include "magnitudes.h"
+
+#include "blocks.h"
+#include "parallel.h"
+#include "scratch.h"
+#include "tiles.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <mutex>
+
+namespace fb {
+namespace {
+
+constexpr size_t LEAST_RANGE = size_t(1) << 14;
+constexpr size_t MOST_SUMS = size_t(1) << 19; // of all ranges together: 4 MiB
+constexpr double LEAST_SQUARE = 1e-30;        // the mean square below which float's squares vanish
+
+// Where a block of a row comes from: `width` numbers from element `from` on go to `to`.
+template <typename T> using Load = std::function<void(size_t row, size_t from, size_t width, T *to)>;
+
+size_t range_of(const Rows &rows) {
+  const size_t most = std::max<size_t>(8, MOST_SUMS / (rows.size() * rows.size()));
+  return std::max(LEAST_RANGE, (rows.d + most - 1) / most);
+}
+
+// The sums of all pairs i <= j in the order of rows, over one range of columns.
+template <typename T, typename Add>
+std::vector<double> range_sums(const Rows &rows, const Tiling &tiling, const Load<T> &load, const Add &add,
+                               std::pair<size_t, size_t> columns) {
+  const size_t n = rows.size();
+  const Scratch<T> block(tiling.rows() * BLOCK_STRIDE<T>); // rows beyond the last stay zero
+  const Scratch<double> sums(tiling.sums());
+  const auto [from, width] = columns;
+  for (size_t at = from; at < from + width; at += BLOCK_COLUMNS<T>) {
+    const size_t some = std::min(BLOCK_COLUMNS<T>, from + width - at);
+    for (size_t i = 0; i < n; ++i) {
+      T *const to = block.data() + i * BLOCK_STRIDE<T>;
+      load(i, at, some, to);
+      std::fill(to + some, to + BLOCK_COLUMNS<T>, T(0));
+    }
+    const size_t size = size_of(rows.dtype);
+    add(block.data(), tiling, Ahead{rows.at.data(), n, (at + some) * size, BLOCK_COLUMNS<T> * size}, sums.data());
+  }
+  std::vector<double> pairs;
+  for (size_t i = 0; i < n; ++i)
+    for (size_t j = i; j < n; ++j) {
+      const double *const lanes = sums.data() + tiling.place(i, j);
+      pairs.push_back(lanes[0] + lanes[1] + lanes[2] + lanes[3] + (lanes[4] + lanes[5] + lanes[6] + lanes[7]));
+    }
+  return pairs;
+}
+
+template <typename T, typename Add> SquareMatrix pair_sums(const Rows &rows, const Load<T> &load, const Add &add) {
+  const Tiling tiling(rows.size());
+  const size_t range = range_of(rows);
+  std::vector<std::vector<double>> sums((rows.d + range - 1) / range);
+  for_ranges(rows.d, range, rows.threads, [&](size_t from, size_t width) {
+    sums[from / range] = range_sums<T>(rows, tiling, load, add, {from, width});
+  });
+  SquareMatrix result(rows.size());
+  for (const std::vector<double> &part : sums) {
+    auto pair = part.begin();
+    for (size_t i = 0; i < rows.size(); ++i)
+      for (size_t j = i; j < rows.size(); ++j)
+        result.at(j, i) = result.at(i, j) += *pair++;
+  }
+  return result;
+}
+
+SquareMatrix float_distances(const Rows &rows) {
+  const Load<float> load = [&rows](size_t row, size_t from, size_t width, float *to) {
+    if (rows.dtype == FB_FLOAT)
+      std::memcpy(to, rows.at[row] + from * sizeof(float), width * sizeof(float));
+    else
+      load_floats(rows.dtype, rows.at[row], from, width, to);
+  };
+  return pair_sums<float>(rows, load, [](auto... arguments) { add_differences(arguments...); });
+}
+
+SquareMatrix double_distances(const Rows &rows) {
+  const std::vector<double> scale = scale_of(rows);
+  const Load<double> load = [&](size_t row, size_t from, size_t width, double *to) {
+    load_doubles(rows.dtype, rows.at[row], from, width, to);
+    for (size_t j = 0; !scale.empty() && j < width; ++j)
+      to[j] *= scale[row];
+  };
+  return pair_sums<double>(rows, load, [](auto... arguments) { add_differences(arguments...); });
+}
+
+bool is_doubtful(double distance, size_t d) {
+  return !std::isfinite(distance) || distance < LEAST_SQUARE * static_cast<double>(d);
+}
+
+// The finite rows that have a doubtful distance to another.
+std::vector<size_t> doubtful_rows(const Rows &rows, const SquareMatrix &distances) {
+  std::vector<size_t> doubtful;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    size_t doubts = 0, infinite = 0;
+    for (size_t j = 0; j < rows.size(); ++j) {
+      doubts += i != j && is_doubtful(distances.at(i, j), rows.d);
+      infinite += !std::isfinite(distances.at(i, j));
+    }
+    const bool may_be_infinite = infinite + 1 >= rows.size() && infinite > 0;
+    if (doubts > 0 && !(may_be_infinite && !all_finite(rows.dtype, rows.at[i], 0, rows.d)))
+      doubtful.push_back(i);
+  }
+  return doubtful;
+}
+
+} // namespace
+
+SquareMatrix squared_distances(const Rows &rows) {
+  if (rows.dtype == FB_DOUBLE)
+    return double_distances(rows);
+  SquareMatrix distances = float_distances(rows);
+  const std::vector<size_t> doubtful = doubtful_rows(rows, distances);
+  if (doubtful.size() < 2)
+    return distances;
+  Rows some{rows.dtype, {}, rows.d, rows.threads};
+  for (const size_t i : doubtful)
+    some.at.push_back(rows.at[i]);
+  const SquareMatrix exact = double_distances(some);
+  for (size_t i = 0; i < doubtful.size(); ++i)
+    for (size_t j = 0; j < doubtful.size(); ++j)
+      if (i != j && is_doubtful(distances.at(doubtful[i], doubtful[j]), rows.d))
+        distances.at(doubtful[i], doubtful[j]) = exact.at(i, j);
+  return distances;
+}
+
+SquareMatrix gram_about(const Rows &rows, fb_dtype centre_type, const char *centre) {
+  const Load<double> load = [&](size_t row, size_t from, size_t width, double *to) {
+    double about[BLOCK_COLUMNS<double>];
+    load_doubles(rows.dtype, rows.at[row], from, width, to);
+    load_doubles(centre_type, centre, from, width, about);
+    for (size_t j = 0; j < width; ++j)
+      to[j] -= about[j];
+  };
+  return pair_sums<double>(rows, load, [](auto... arguments) { add_products(arguments...); });
+}
+
+} // namespace fb
