@@ -12,6 +12,9 @@ carries its resilience bound as data: ``rule.min_inputs(f)``, ``rule.bound``, ``
     >>> robust(rows)
     tensor([1., 1., 1.])
 
+Inputs are a matrix, or a list of rows, each a tensor or a list of tensors such as a model's layers, which are read
+where they lie (:class:`Rows`). :mod:`flwr_byzantine.rules.running` folds rows in as they arrive.
+
 A row that is not finite is left out and counted against ``f``. Ties go to the lowest row. Inputs are never
 changed, and results never share memory with them. Rules that are not translation-equivariant
 (``rule.equivariant``) need updates or gradients, never raw parameters.
@@ -20,6 +23,7 @@ Every rule and chain is also a text: :func:`script_text` gives self-contained To
 for a store to run.
 """
 
+from flwr_byzantine.rules import _in_place as _in_place  # registers the faster forms of primitives
 from flwr_byzantine.rules._rule import Aggregator, Chain, Outcome, Rule, average, pre_aggregator, rule
 from flwr_byzantine.rules._script import ScriptError, script_givens, script_text
 from flwr_byzantine.rules.bulyan import bulyan, multi_bulyan
@@ -31,6 +35,7 @@ from flwr_byzantine.rules.gossip import bridge, cg_plus, clipped_gossip, ios, nn
 from flwr_byzantine.rules.location import centered_clipping, geometric_median
 from flwr_byzantine.rules.preaggregators import arc, bucketing, clipping, nnm
 from flwr_byzantine.rules.robustness import Robustness, robustness
+from flwr_byzantine.rules.rows import Inputs, Rows
 from flwr_byzantine.rules.spectral import caf, dnc
 from flwr_byzantine.rules.subsets import mda, smea
 from flwr_byzantine.rules.trust import fltrust, foolsgold
@@ -42,8 +47,10 @@ __all__ = [
     "RULES",
     "Aggregator",
     "Chain",
+    "Inputs",
     "Outcome",
     "Robustness",
+    "Rows",
     "Rule",
     "ScriptError",
     "aksel",

@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from flwr_byzantine.rules._primitives import distances_to, nearest, weighted_sum
+from flwr_byzantine.rules._distances import distances_to
+from flwr_byzantine.rules._primitives import nearest, weighted_sum
 
 __all__ = [
     "SLACK",

@@ -10,14 +10,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec
 
+import torch
 from torch import Tensor
 
 from flwr_byzantine.errors import ToleranceError
+from flwr_byzantine.rules._dispatch import is_plain
 from flwr_byzantine.rules._keywords import KeywordFunction, as_count
-from flwr_byzantine.rules._primitives import mean_of
+from flwr_byzantine.rules._primitives import mean_of, put_together
 from flwr_byzantine.rules._rows import aligned_rows, kept_places, kept_rows, lowered, require, require_own
+from flwr_byzantine.rules.rows import Inputs, Rows
 
-__all__ = ["Aggregator", "Chain", "Outcome", "Rule", "average", "pre_aggregator", "rule", "stages_of"]
+__all__ = [
+    "Aggregator",
+    "Chain",
+    "Outcome",
+    "Rule",
+    "average",
+    "pre_aggregator",
+    "rule",
+    "run_stages",
+    "stages_of",
+]
 
 P = ParamSpec("P")
 
@@ -84,11 +97,22 @@ class Aggregator(ABC):
         """Proven upper bound of kappa in (f, kappa)-robustness for ``n`` inputs, or None if none is known."""
 
     @abstractmethod
-    def apply(self, inputs: Tensor, **keywords: Any) -> Outcome:
+    def apply(self, inputs: Inputs, **keywords: Any) -> Outcome:
         """Like a call, but also tells which inputs were selected."""
 
-    def __call__(self, inputs: Tensor, **keywords: Any) -> Tensor:
-        """Aggregate ``inputs`` ``[n, d]`` into one vector ``[d]``."""
+    def __call__(self, inputs: Inputs, **keywords: Any) -> Tensor:
+        """Aggregate ``inputs`` into one vector ``[d]``.
+
+        They are a matrix ``[n, d]`` or a list of ``n`` rows, each a tensor or a list of tensors, such as the layers of
+        a model, which are read where they lie: neither stacked nor copied. Memory maps come by
+        :func:`torch.from_numpy`.
+
+        Example:
+            >>> from flwr_byzantine.rules import median
+            >>> layers = [[torch.tensor([[1.0, 2.0]]), torch.tensor([float(i)])] for i in range(3)]
+            >>> median(layers, f=1)
+            tensor([1., 2., 1.])
+        """
         return self.apply(inputs, **keywords).value
 
     def __rshift__(self, following: Aggregator) -> Chain:
@@ -146,12 +170,12 @@ class Rule(KeywordFunction, Aggregator, Generic[P]):
             return None  # proofs are for the defaults
         return float(proof(n, f, inner) if self.is_pre_aggregator else proof(n, f))
 
-    def apply(self, inputs: Tensor, **keywords: Any) -> Outcome:
+    def apply(self, inputs: Inputs, **keywords: Any) -> Outcome:
         """Like a call, but also tells which inputs were selected."""
         self.refuse_unknown(keywords)
         return _apply_to_finite_rows((self,), inputs, keywords)
 
-    def __call__(self, inputs: Tensor, /, *args: P.args, **keywords: P.kwargs) -> Tensor:  # type: ignore[override]
+    def __call__(self, inputs: Inputs, /, *args: P.args, **keywords: P.kwargs) -> Tensor:  # type: ignore[override]
         """Aggregate ``inputs`` ``[n, d]`` into one vector ``[d]``."""
         if args:
             raise TypeError(f"{self.__name__} takes one positional argument, the inputs; give the rest by name")
@@ -258,7 +282,7 @@ class Chain(Aggregator):
             value = stage.kappa(n, f, value)
         return value
 
-    def apply(self, inputs: Tensor, **keywords: Any) -> Outcome:
+    def apply(self, inputs: Inputs, **keywords: Any) -> Outcome:
         """Like a call, but also tells which inputs were selected, if every stage keeps their number."""
         self._refuse_unknown(keywords)
         return _apply_to_finite_rows(self.stages, inputs, keywords)
@@ -328,21 +352,38 @@ def stages_of(aggregator: Aggregator) -> tuple[Rule[...], ...]:
     raise TypeError(f"cannot compose {aggregator!r}: neither a rule nor a chain of rules")
 
 
-def _apply_to_finite_rows(stages: tuple[Rule[...], ...], inputs: Tensor, keywords: Mapping[str, Any]) -> Outcome:
+def _apply_to_finite_rows(stages: tuple[Rule[...], ...], inputs: Inputs, keywords: Mapping[str, Any]) -> Outcome:
     """Exclude non-finite rows, count them against f, check every bound, and run the stages."""
-    if not isinstance(inputs, Tensor):
-        raise TypeError(f"inputs must be a torch.Tensor [n, d], got {type(inputs).__name__}")
-    if inputs.ndim != 2 or not inputs.is_floating_point():
-        raise ValueError(f"inputs must be a floating-point matrix [n, d], got {inputs.dtype} {list(inputs.shape)}")
-    inputs = inputs.detach()
-    keep = kept_rows(inputs)
-    excluded = inputs.shape[0] - keep.shape[0]
-    outcome = Outcome(inputs[keep] if excluded else inputs)
+    rows = Rows.of(inputs)
+    if is_plain():
+        matrix = rows.matrix()
+        keep = kept_rows(matrix)
+        excluded = matrix.shape[0] - keep.shape[0]
+        return run_stages(stages, matrix[keep] if excluded else matrix, keep, excluded, keywords)
+    try:
+        # All are taken to be finite until one is seen that is not: most of what a rule computes shows it.
+        outcome = run_stages(stages, rows, torch.arange(rows.shape[0], device=rows.device), 0, keywords)
+        rows.source.require_finite()
+        return outcome
+    except ValueError:
+        if rows.source.is_finite:
+            raise
+    keep = kept_rows(rows)
+    left = rows.some(keep.tolist())
+    left.source.is_finite = True
+    return run_stages(stages, left, keep, rows.shape[0] - left.shape[0], keywords)
+
+
+def run_stages(
+    stages: tuple[Rule[...], ...], rows: Tensor, keep: Tensor, excluded: int, keywords: Mapping[str, Any]
+) -> Outcome:
+    """Run the stages on the rows that are kept."""
+    outcome = Outcome(rows)
     traceable = True
     for stage in stages:
-        rows = outcome.value
-        traceable = traceable and rows.shape[0] == keep.shape[0]
+        value = outcome.value
+        traceable = traceable and value.shape[0] == keep.shape[0]
         given = {**stage.keywords, **{k: v for k, v in keywords.items() if k in stage.accepts}}
-        outcome = stage._run(rows, keep, excluded, given)
+        outcome = stage._run(value, keep, excluded, given)
     selected = keep[outcome.selected] if traceable and outcome.selected is not None else None
-    return Outcome(outcome.value, selected)
+    return Outcome(put_together(outcome.value), selected)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from flwr_byzantine.rules._choices import Choice, count_of
-from flwr_byzantine.rules._primitives import mean_nearest, middle, nearest, squared_distances
+from flwr_byzantine.rules._distances import squared_distances
+from flwr_byzantine.rules._order import mean_nearest, middle
+from flwr_byzantine.rules._primitives import mixed, nearest
 from flwr_byzantine.rules._rule import Outcome, rule
 from flwr_byzantine.rules.distance import krum_scores
 
@@ -19,10 +21,10 @@ THETA: Choice = {
 """How many selections Bulyan makes."""
 
 
-def _second_stage(inputs: Tensor, weights: Tensor, f: int) -> Tensor:
-    """Per coordinate the mean of the ``theta - 2f`` values of ``weights @ inputs`` nearest to their median."""
-    theta = weights.shape[0]
-    return mean_nearest(inputs, middle(theta), theta - 2 * f, weights=weights)
+def _second_stage(chosen: Tensor, f: int, dtype: torch.dtype) -> Tensor:
+    """Per coordinate the mean of all but ``2f`` values of the chosen rows, those nearest to their median."""
+    theta = chosen.shape[0]
+    return mean_nearest(chosen, middle(theta), theta - 2 * f, dtype=dtype)
 
 
 def _ranked(distances: Tensor, left: Tensor, f: int) -> Tensor:
@@ -70,8 +72,7 @@ def bulyan(inputs: Tensor, *, f: int, theta: str | int = "classic", selected: Te
     theta = count_of("theta", theta, THETA, n, f, at_least=2 * f + 1, at_most=n)
     if selected is None:
         selected = _repeated_krum(squared_distances(inputs), theta, f)
-    rows = torch.eye(n, dtype=torch.float64, device=inputs.device)[selected.sort().values]
-    return Outcome(_second_stage(inputs, rows, f), selected)
+    return Outcome(_second_stage(inputs[selected.sort().values], f, inputs.dtype), selected)
 
 
 def _repeated_krum(distances: Tensor, theta: int, f: int) -> Tensor:
@@ -120,4 +121,4 @@ def multi_bulyan(inputs: Tensor, *, f: int) -> Tensor:
         m = max(1, n - t - f - 2)
         means[t, ranked[:m]] = 1 / m
         left = left[left != ranked[0]]
-    return _second_stage(inputs, means, f)
+    return _second_stage(mixed(inputs, means, dtype=torch.float64), f, inputs.dtype)

@@ -7,7 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from flwr_byzantine.rules._primitives import median, row_norms, weighted_sum
+from flwr_byzantine.rules._distances import row_norms
+from flwr_byzantine.rules._order import median
+from flwr_byzantine.rules._primitives import weighted_sum
 from flwr_byzantine.rules._random import Randomness, normal, sample, seed_of
 from flwr_byzantine.rules._rule import Outcome, rule
 from flwr_byzantine.rules.trust import cosines

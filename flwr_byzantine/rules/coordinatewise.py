@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flwr_byzantine.rules._primitives import column_blocks, mean_nearest, mean_of_order_statistics, middle, weighted_sum
-from flwr_byzantine.rules._primitives import median as _median
+from flwr_byzantine.rules._blocks import column_blocks
+from flwr_byzantine.rules._order import mean_nearest, mean_of_order_statistics, middle
+from flwr_byzantine.rules._order import median as _median
+from flwr_byzantine.rules._primitives import weighted_sum
 from flwr_byzantine.rules._rule import rule
 
 __all__ = ["meamed", "mean", "median", "phocas", "sign_majority", "trimmed_mean"]

@@ -8,14 +8,9 @@ import torch
 from torch import Tensor
 
 from flwr_byzantine.rules._choices import Choice, count_of
-from flwr_byzantine.rules._primitives import (
-    checked_vector,
-    distances_to,
-    gram_about_median,
-    median,
-    nearest,
-    squared_distances,
-)
+from flwr_byzantine.rules._distances import distances_to, gram_about_median, is_moderate, squared_distances
+from flwr_byzantine.rules._order import median
+from flwr_byzantine.rules._primitives import checked_vector, nearest
 from flwr_byzantine.rules._rule import Outcome, average, rule
 
 __all__ = ["aksel", "krum", "medoid", "monna", "multi_krum"]
@@ -141,13 +136,16 @@ def medoid(inputs: Tensor, *, f: int = 0) -> Outcome:
         >>> medoid(torch.tensor([[0.0], [1.0], [3.0], [4.0], [99.0]]), f=1)
         tensor([3.])
     """
-    # Less the sum of the median's distances, pair by pair as a quotient of squares: beside the distance to a huge
-    # input, those among the others would be rounded away.
-    gram, _ = gram_about_median(inputs)
-    own = gram.diagonal()
-    both = squared_distances(inputs).sqrt() + own.sqrt()
-    excess = torch.where(both > 0, (own[:, None] - 2 * gram) / both, torch.zeros_like(both))
-    return average(inputs, nearest(excess.sort(dim=1).values.sum(1), 1))
+    distances = squared_distances(inputs)
+    summands = distances.sqrt()
+    if not is_moderate(distances):
+        # Less the sum of the median's distances, pair by pair as a quotient of squares: beside the distance to a huge
+        # input, those among the others would be rounded away.
+        gram, _ = gram_about_median(inputs)
+        own = gram.diagonal()
+        both = summands + own.sqrt()
+        summands = torch.where(both > 0, (own[:, None] - 2 * gram) / both, torch.zeros_like(both))
+    return average(inputs, nearest(summands.sort(dim=1).values.sum(1), 1))
 
 
 @rule(

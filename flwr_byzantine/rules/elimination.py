@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flwr_byzantine.rules._primitives import distances_to, mean_of, nearest, row_norms
+from flwr_byzantine.rules._distances import row_norms, squared_distances
+from flwr_byzantine.rules._primitives import nearest
 from flwr_byzantine.rules._rule import Outcome, average, rule
 
 __all__ = ["cge", "faba"]
@@ -70,8 +71,10 @@ def faba(inputs: Tensor, *, f: int) -> Outcome:
         >>> faba(torch.tensor([[1.0], [2.0], [3.0], [99.0]]), f=1)
         tensor([2.])
     """
+    # The squared distance to the mean of some rows is the mean of the squared distances to them, less their spread.
+    distances = squared_distances(inputs)
     left = torch.arange(inputs.shape[0], device=inputs.device)
     for _ in range(f):
-        distances = distances_to(inputs, mean_of(inputs, left, dtype=torch.float64))
-        left = left[nearest(distances[left], left.shape[0] - 1).sort().values]
+        totals = distances[left][:, left].sum(1)
+        left = left[nearest(totals, left.shape[0] - 1).sort().values]
     return average(inputs, left)

@@ -11,9 +11,13 @@ that rows may be parameters as well as updates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
+
 import torch
 from torch import Tensor
 
+from flwr_byzantine.rules._distances import squared_distances
 from flwr_byzantine.rules._neighbours import (
     SLACK,
     adaptive_radius,
@@ -25,21 +29,26 @@ from flwr_byzantine.rules._neighbours import (
     moved,
     normalised,
 )
-from flwr_byzantine.rules._primitives import distances_to, mean_of_order_statistics, nearest, weighted_sum
-from flwr_byzantine.rules._rule import Outcome, rule
+from flwr_byzantine.rules._order import mean_of_order_statistics
+from flwr_byzantine.rules._primitives import nearest, weighted_sum
+from flwr_byzantine.rules._rule import Outcome, Rule, rule
 
 __all__ = ["bridge", "cg_plus", "clipped_gossip", "ios", "nna"]
 
 GAUCHER = "Gaucher et al., ICML 2025, arXiv:2410.10418"
 
+P = ParamSpec("P")
 
-@rule(
-    min_inputs=lambda f: 2 * f + 2,
-    bound="n >= 2f + 2",
-    source="He et al., 2022, arXiv:2202.01545",
-    aligned=("weights",),
-    own_row=True,
-)
+
+def _graph_rule(
+    source: str, *, weighted: bool = True
+) -> Callable[[Callable[Concatenate[Tensor, P], Tensor | Outcome]], Rule[P]]:
+    """What the rules of this module have in common as :func:`rule` takes it."""
+    aligned = ("weights",) if weighted else ()
+    return rule(min_inputs=lambda f: 2 * f + 2, bound="n >= 2f + 2", source=source, aligned=aligned, own_row=True)
+
+
+@_graph_rule("He et al., 2022, arXiv:2202.01545")
 def clipped_gossip(inputs: Tensor, *, f: int, weights: Tensor | None = None, tau: float | None = None) -> Tensor:
     r"""The own row, moved by the neighbours' weighted offsets from it, each clipped to length ``tau``.
 
@@ -75,7 +84,7 @@ def clipped_gossip(inputs: Tensor, *, f: int, weights: Tensor | None = None, tau
     return moved(inputs, shares * clipped(distances, radius))
 
 
-@rule(min_inputs=lambda f: 2 * f + 2, bound="n >= 2f + 2", source=GAUCHER, aligned=("weights",), own_row=True)
+@_graph_rule(GAUCHER)
 def cg_plus(inputs: Tensor, *, f: int, weights: Tensor | None = None) -> Tensor:
     r"""The own row, moved by the neighbours' weighted offsets from it, the longest of which are clipped to the next.
 
@@ -109,13 +118,7 @@ def cg_plus(inputs: Tensor, *, f: int, weights: Tensor | None = None) -> Tensor:
     return moved(inputs, shares * clipped(distances, radius))
 
 
-@rule(
-    min_inputs=lambda f: 2 * f + 2,
-    bound="n >= 2f + 2",
-    source=f"Farhadkhani et al., ICML 2023, arXiv:2209.10931; on graphs {GAUCHER}",
-    aligned=("weights",),
-    own_row=True,
-)
+@_graph_rule(f"Farhadkhani et al., ICML 2023, arXiv:2209.10931; on graphs {GAUCHER}")
 def nna(inputs: Tensor, *, f: int, weights: Tensor | None = None) -> Tensor:
     r"""The own row, moved by the weighted offsets of its nearest neighbours; the farthest are left out.
 
@@ -153,13 +156,7 @@ def nna(inputs: Tensor, *, f: int, weights: Tensor | None = None) -> Tensor:
     return moved(inputs, factors)
 
 
-@rule(
-    min_inputs=lambda f: 2 * f + 2,
-    bound="n >= 2f + 2",
-    source="Wu et al., IEEE TSP 2023, arXiv:2206.04568",
-    aligned=("weights",),
-    own_row=True,
-)
+@_graph_rule("Wu et al., IEEE TSP 2023, arXiv:2206.04568")
 def ios(inputs: Tensor, *, f: int, weights: Tensor | None = None) -> Outcome:
     r"""Iterative outlier scissor: the weighted mean after ``f`` times removing the neighbour farthest from it.
 
@@ -188,21 +185,17 @@ def ios(inputs: Tensor, *, f: int, weights: Tensor | None = None) -> Outcome:
     """
     shares = mixing_row("ios", inputs, weights)
     trusted = torch.arange(inputs.shape[0], device=inputs.device)
+    # The squared distance to a mean of rows is the mean of the squared distances to them, less their spread.
+    distances = squared_distances(inputs)
     for _ in range(f):
-        centre = weighted_sum(inputs, normalised(shares, trusted), dtype=torch.float64)
         neighbours = trusted[1:]
-        distances = distances_to(inputs, centre)[neighbours]
-        stay = nearest(distances, neighbours.shape[0] - 1).sort().values
+        totals = distances[neighbours] @ normalised(shares, trusted)
+        stay = nearest(totals, neighbours.shape[0] - 1).sort().values
         trusted = torch.cat([trusted[:1], neighbours[stay]])
     return Outcome(weighted_sum(inputs, normalised(shares, trusted)), trusted)
 
 
-@rule(
-    min_inputs=lambda f: 2 * f + 2,
-    bound="n >= 2f + 2",
-    source="Fang et al., IEEE TSIPN 2022, arXiv:1908.08098",
-    own_row=True,
-)
+@_graph_rule("Fang et al., IEEE TSIPN 2022, arXiv:1908.08098", weighted=False)
 def bridge(inputs: Tensor, *, f: int) -> Tensor:
     r"""BRIDGE-T: per coordinate the mean of the own value and of the neighbours', ``f`` dropped at either end.
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flwr_byzantine.rules._primitives import checked_vector, distances_to, gram_about_median, weighted_sum, within_reach
+from flwr_byzantine.rules._distances import (
+    centred_gram,
+    distances_to,
+    gram_about_point,
+    squared_distances,
+    within_reach,
+)
+from flwr_byzantine.rules._primitives import checked_vector, weighted_sum
 from flwr_byzantine.rules._rule import rule
 
 __all__ = ["centered_clipping", "geometric_median"]
@@ -30,8 +37,9 @@ def geometric_median(inputs: Tensor, *, f: int = 0, tolerance: float = 1e-9, max
 
     .. math:: y = \arg\min_z \sum_i \lVert x_i - z \rVert
 
-    Weiszfeld's iteration from the coordinate-wise median, with Vardi and Zhang's step where it meets an input,
-    run to convergence. It moves with its inputs; the three smoothed steps from 0 that are common elsewhere do not.
+    Weiszfeld's iteration from the mean, or from the coordinate-wise median if an input is far out, with Vardi and
+    Zhang's step where it meets an input, run to convergence. It moves with its inputs; the three
+    smoothed steps from 0 that are common elsewhere do not.
 
     Args:
         inputs: ``[n, d]``, one input per row.
@@ -49,12 +57,12 @@ def geometric_median(inputs: Tensor, *, f: int = 0, tolerance: float = 1e-9, max
         >>> geometric_median(torch.tensor([[0.0, 0.0], [2.0, 0.0], [1.0, 1.0], [1.0, -1.0]]), f=1)
         tensor([1., 0.])
     """
-    # z = centre + sum_i w_i (x_i - centre): every distance follows from w and the Gram matrix, so that any
-    # number of iterations costs one pass over the inputs.
+    # z = p + sum_i w_i (x_i - p) for a point p: every distance follows from w and the inner products about p, so that
+    # any number of iterations costs one pass over the inputs.
     inputs = within_reach(inputs)
-    gram, centre = gram_about_median(inputs)
+    gram, start, centre = centred_gram(inputs, squared_distances(inputs))
     own = gram.diagonal()
-    weights = torch.zeros_like(own)
+    weights = torch.full_like(own, float(start.sum()) / own.shape[0])
     for _ in range(max_iterations):
         distances = (own - 2 * gram @ weights + weights @ gram @ weights).clamp(min=0).sqrt()
         following = _weiszfeld_step(gram, distances, weights)
@@ -63,7 +71,7 @@ def geometric_median(inputs: Tensor, *, f: int = 0, tolerance: float = 1e-9, max
         weights = following
         if step <= tolerance * float(distances.median()):
             break
-    return weighted_sum(inputs, weights, centre=centre)
+    return weighted_sum(inputs, weights + (1 - weights.sum()) * start, centre=centre)
 
 
 def _weiszfeld_step(gram: Tensor, distances: Tensor, weights: Tensor) -> Tensor:
@@ -119,8 +127,21 @@ def centered_clipping(
         raise ValueError(f"centered_clipping: tau must be positive, got {tau}")
     centre = torch.zeros_like(inputs[0]) if center is None else center
     centre = checked_vector("centered_clipping: the center", centre, inputs).to(torch.float64)
-    for _ in range(steps):
-        distances = distances_to(inputs, centre)
-        weights = (tau / distances).clamp(max=1) / inputs.shape[0]
+    if steps > 1 and inputs.dtype != torch.float64:
+        gram = gram_about_point(inputs, centre, squared_distances(inputs), distances_to(inputs, centre))
+        weights = _repeatedly_clipped(gram, tau, steps)
+        return weighted_sum(inputs, weights, centre=centre, dtype=inputs.dtype)
+    for _ in range(steps):  # of whatever size, unlike products
+        weights = (tau / distances_to(inputs, centre)).clamp(max=1) / inputs.shape[0]
         centre = weighted_sum(inputs, weights, centre=centre)
     return centre.to(inputs.dtype)
+
+
+def _repeatedly_clipped(gram: Tensor, tau: float, steps: int) -> Tensor:
+    r"""``[n]``: the weights w of :math:`v = c + \sum_i w_i (x_i - c)` after some steps, from the products about c."""
+    weights = torch.zeros_like(gram[0])
+    for _ in range(steps):
+        squares = gram.diagonal() - 2 * gram @ weights + weights @ gram @ weights
+        share = (tau / squares.clamp(min=0).sqrt()).clamp(max=1) / gram.shape[0]
+        weights = (1 - share.sum()) * weights + share
+    return weights

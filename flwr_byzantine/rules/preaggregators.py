@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from flwr_byzantine.rules._primitives import column_blocks, row_norms, squared_distances, weighted_sum
+from flwr_byzantine.rules._distances import row_norms, squared_distances
+from flwr_byzantine.rules._primitives import mixed, scaled
 from flwr_byzantine.rules._random import Randomness, permutation, seed_of
 from flwr_byzantine.rules._rule import pre_aggregator
 
@@ -47,7 +48,7 @@ def nnm(inputs: Tensor, *, f: int) -> Tensor:
     n = inputs.shape[0]
     order = squared_distances(inputs).sort(dim=1, stable=True).indices[:, : n - f]
     weights = torch.zeros(n, n, dtype=torch.float64, device=inputs.device)
-    return weighted_sum(inputs, weights.scatter_(1, order, 1 / (n - f)))
+    return mixed(inputs, weights.scatter_(1, order, 1 / (n - f)))
 
 
 @pre_aggregator(
@@ -89,7 +90,7 @@ def bucketing(inputs: Tensor, *, f: int = 0, size: int = 2, generator: Randomnes
     weights = torch.zeros(math.ceil(n / size), n, dtype=torch.float64, device=inputs.device)
     for bucket, members in enumerate(torch.split(order, size)):
         weights[bucket, members] = 1 / members.shape[0]
-    return weighted_sum(inputs, weights)
+    return mixed(inputs, weights)
 
 
 @pre_aggregator(
@@ -166,8 +167,4 @@ def arc(inputs: Tensor, *, f: int) -> Tensor:
 
 
 def _clipped(inputs: Tensor, norms: Tensor, radius: float) -> Tensor:
-    scale = torch.where(norms > radius, radius / norms, torch.ones_like(norms))
-    result = torch.empty_like(inputs)
-    for start, stop, block in column_blocks(inputs):
-        result[:, start:stop] = (block.to(torch.float64) * scale[:, None]).to(inputs.dtype)
-    return result
+    return scaled(inputs, torch.where(norms > radius, radius / norms, torch.ones_like(norms)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flwr_byzantine.rules._primitives import gram_about_median, nearest, weighted_sum, within_reach
+from flwr_byzantine.rules._distances import centred_gram, gram_about_median, squared_distances, within_reach
+from flwr_byzantine.rules._primitives import nearest, weighted_sum
 from flwr_byzantine.rules._random import Randomness, sample, seed_of
 from flwr_byzantine.rules._rule import Outcome, average, rule
 
@@ -42,7 +43,7 @@ def caf(inputs: Tensor, *, f: int) -> Tensor:
         tensor([2.])
     """
     n, inputs = inputs.shape[0], within_reach(inputs)
-    gram, _ = gram_about_median(inputs)
+    gram, _, _ = centred_gram(inputs, squared_distances(inputs))
     weights = torch.ones(n, dtype=torch.float64, device=inputs.device)
     best, best_value = weights / n, torch.inf
     while float(weights.sum()) > n - 2 * f:

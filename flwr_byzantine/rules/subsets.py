@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from flwr_byzantine.errors import BudgetError
-from flwr_byzantine.rules._primitives import squared_distances
+from flwr_byzantine.rules._distances import squared_distances
 from flwr_byzantine.rules._rule import Outcome, average, rule
 
 __all__ = ["mda", "smea"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flwr_byzantine.rules._primitives import checked_vector, column_blocks, finite_rows, row_norms, weighted_sum
+from flwr_byzantine.rules._blocks import column_blocks
+from flwr_byzantine.rules._distances import row_norms
+from flwr_byzantine.rules._primitives import checked_vector, finite_rows, weighted_sum
 from flwr_byzantine.rules._rule import rule
 
 __all__ = ["fltrust", "foolsgold"]

@@ -16,7 +16,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from flwr_byzantine.rules._script.parsing import PARSING
+from flwr_byzantine.rules.parsing import PARSING
 from flwr_byzantine.stores._program import ENTRY_POINT
 
 __all__ = ["Step", "mean_sgd", "momentum", "running_mean", "sgd", "text_of"]

@@ -116,6 +116,12 @@ def momentum_step(lr: float, momentum: float) -> Program:
     Args:
         lr: The learning rate, finite.
         momentum: The share of the velocity that stays, finite.
+
+    Example:
+        >>> import torch
+        >>> step, ones = momentum_step(lr=0.5, momentum=0.9), torch.ones(2)
+        >>> step.compute([ones, ones, torch.zeros(2)])
+        [tensor([0.5000, 0.5000]), tensor([1., 1.])]
     """
     return _step("momentum_step", _steps.momentum, outputs=2, lr=lr, momentum=momentum)
 
@@ -127,6 +133,11 @@ def mean_sgd_step(lr: float) -> Program:
 
     Args:
         lr: The learning rate, finite.
+
+    Example:
+        >>> import torch
+        >>> mean_sgd_step(lr=0.5).compute([torch.ones(1), torch.tensor([1.0]), torch.tensor([3.0])])
+        [tensor([0.])]
     """
     return _step("mean_sgd_step", _steps.mean_sgd, lr=lr)
 
@@ -139,6 +150,11 @@ def running_mean(count: int) -> Program:
     Args:
         count: How many inputs the mean holds already, ``>= 0``. With 0 the result is the input, whatever the mean is:
             the first input may be given as both.
+
+    Example:
+        >>> import torch
+        >>> running_mean(3).compute([torch.tensor([2.0]), torch.tensor([6.0])])
+        [tensor([3.])]
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise ValueError(f"count must be an integer >= 0, got {count!r}")

@@ -24,7 +24,8 @@ from flwr_byzantine.rules import (
     sign_guard,
     trimmed_mean,
 )
-from flwr_byzantine.rules._primitives import mean_of_order_statistics, sort_columns, squared_distances
+from flwr_byzantine.rules._distances import squared_distances
+from flwr_byzantine.rules._order import mean_of_order_statistics, pruned_network, sort_columns, workspace
 from flwr_byzantine.rules.clustering import largest_mode, tightest_cluster
 from flwr_byzantine.rules.trust import cosines
 from tests.rules import references
@@ -34,23 +35,32 @@ def cloud(n, d, seed=0):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def in_order(rows, low, high):
+    """Places ``low`` to ``high - 1`` of each column, by the network that was pruned to them."""
+    ordered = sort_columns(list(rows), pruned_network(len(rows), low, high), workspace(rows))
+    return torch.stack(ordered[low:high])
+
+
 @pytest.mark.parametrize("n", range(1, 15))
 def test_the_sorting_network_sorts_every_vector_of_zeros_and_ones(n):
-    """By the 0-1 principle it then sorts everything."""
-    bits = (torch.arange(2**n)[None, :] >> torch.arange(n)[:, None]) & 1
-    assert torch.equal(torch.stack(sort_columns(bits.float())), bits.float().sort(0).values)
+    """By the 0-1 principle it then sorts everything; pruned, it still finds the places it was pruned to."""
+    rows = ((torch.arange(2**n)[None, :] >> torch.arange(n)[:, None]) & 1).float()
+    before, expected = rows.clone(), rows.sort(0).values
+    for low, high in {(0, n), ((n - 1) // 2, n // 2 + 1), (n // 3, n - n // 3), (0, 1), (n - 1, n)}:
+        assert torch.equal(in_order(rows, low, high), expected[low:high])
+    assert torch.equal(rows, before)
 
 
 @pytest.mark.parametrize("n", [16, 17, 33, 64, 100])
 def test_the_sorting_network_sorts_many_rows(n):
     rows = cloud(n, 200)
-    assert torch.equal(torch.stack(sort_columns(rows)), rows.sort(0).values)
+    assert torch.equal(in_order(rows, 0, n), rows.sort(0).values)
 
 
 def test_primitives_give_the_same_in_one_block_and_in_many(monkeypatch):
     rows = cloud(7, 1000)
     whole = squared_distances(rows), mean_of_order_statistics(rows, 2, 5)
-    monkeypatch.setattr("flwr_byzantine.rules._primitives.BLOCK_ELEMENTS", 7 * 13)
+    monkeypatch.setattr("flwr_byzantine.rules._blocks.BLOCK_COLUMNS", 13)
     torch.testing.assert_close(squared_distances(rows), whole[0])
     assert torch.equal(mean_of_order_statistics(rows, 2, 5), whole[1])
 

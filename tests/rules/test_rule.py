@@ -145,7 +145,7 @@ def test_no_proof_is_claimed_for_another_convention():
 
 
 def test_an_array_of_another_library_is_an_error_that_says_what_to_give():
-    with pytest.raises(TypeError, match=r"must be a torch.Tensor \[n, d\], got ndarray"):
+    with pytest.raises(TypeError, match=r"must be a torch.Tensor \[n, d\] or a list of rows, got ndarray"):
         median(cloud().numpy())
 
 

@@ -31,12 +31,20 @@ from flwr_byzantine.rules import (
     smea,
     trimmed_mean,
 )
+from flwr_byzantine.rules._dispatch import plain
 from tests.rules import scripts
 from tests.rules.scripts import KINDS, inputs, run
 
 ALL = scripts.aggregators(f=1)
 EACH = pytest.mark.parametrize("aggregator", ALL, ids=repr)
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@pytest.fixture(autouse=True)
+def as_scripts_do():
+    """Calls run on matrices and by pure torch, as scripts do: without kernels and mixtures that are never made."""
+    with plain():
+        yield
 
 
 def same(aggregator, rows):
@@ -214,8 +222,8 @@ def test_an_exact_search_stops_at_its_budget_in_a_script_too():
 
 
 def test_constants_of_a_module_are_those_of_the_moment(monkeypatch):
-    monkeypatch.setattr("flwr_byzantine.rules._primitives.BLOCK_ELEMENTS", 35)
+    monkeypatch.setattr("flwr_byzantine.rules._blocks.BLOCK_COLUMNS", 35)
     text = script_text(trimmed_mean.bind(f=2))
-    assert "35 // max(1, n)" in text
+    assert "else 35" in text
     rows = inputs(7, 50)
     assert torch.equal(torch.jit.CompilationUnit(text).run(list(rows), [], [])[0], trimmed_mean(rows, f=2))

@@ -12,10 +12,10 @@ import torch
 
 from flwr_byzantine.rules._rule import Aggregator, stages_of
 from flwr_byzantine.rules._script.library import Library
-from flwr_byzantine.rules._script.parsing import PARSING
 from flwr_byzantine.rules._script.rounding import exact_assignment, rounded_lines
 from flwr_byzantine.rules._script.source import ScriptError, Source
 from flwr_byzantine.rules._script.stages import HEAD, NAMES, function_of, selects, stage_lines, tensors_of
+from flwr_byzantine.rules.parsing import PARSING
 
 __all__ = ["script_givens", "script_text"]
 
