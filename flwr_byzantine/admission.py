@@ -97,6 +97,18 @@ def admit_train(
 
     Returns:
         The admitted replies, with ``rows`` filled in one matrix allocated once.
+
+    Example:
+        >>> from flwr_byzantine.testing import HostileReply, make_reply
+        >>> model = {"w": np.ones(2, np.float32)}
+        >>> honest = make_reply(7, {"w": np.full(2, 3, np.float32)}, {"num-examples": 10})
+        >>> [hostile] = HostileReply.ALL_NAN.make(make_reply(8, model, {"num-examples": 10}))
+        >>> layout = Layout.of(ArrayRecord({"w": Array(model["w"])}))
+        >>> admitted = admit_train([honest, hostile], layout, model["w"])
+        >>> admitted.nodes, admitted.rows
+        ((7,), tensor([[2., 2.]]))
+        >>> print(*admitted.rejected)
+        reply of node 8 left out: 2 of 2 numbers are not finite
     """
     candidates, rejected = _readable(replies, policy, addressees or {}, lambda c: _array_fault(c, layout))
     rows = torch.empty(len(candidates), layout.size, dtype=torch.from_numpy(np.empty(0, layout.dtype)).dtype)
@@ -123,13 +135,24 @@ def admit_evaluate(
     *,
     addressees: Mapping[str, int] | None = None,
 ) -> Admitted:
-    """Sort evaluate replies, which hold metrics only, as :func:`admit_train` does."""
+    """Sort evaluate replies, which hold metrics only, as :func:`admit_train` does.
+
+    Example:
+        >>> from flwr_byzantine.testing import make_error_reply
+        >>> print(*admit_evaluate([make_error_reply(7, "out of memory")]).rejected)
+        reply of node 7 left out: error 2: out of memory
+    """
     candidates, rejected = _readable(replies, policy, addressees or {}, lambda _: None)
     return _admitted(candidates, rejected)
 
 
 def printable(text: str, limit: int = 160) -> str:
-    """A stranger's text made fit for a log line: escapes visible, length bounded."""
+    r"""A stranger's text made fit for a log line: escapes visible, length bounded.
+
+    Example:
+        >>> print(printable("red: \x1b[31m", limit=8))
+        red: \x1b[3...
+    """
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
     return shown + ("..." if len(text) > limit else "")
 

@@ -1,4 +1,4 @@
-"""How a Flower server and its nodes speak of peers: message types, names of records, and seats.
+"""How a Flower server and its nodes speak of long-lived roles: message types, names of records, and seats.
 
 A seat says where a peer's store is, and is signed by that peer: the server hands seats on, and can neither move a peer
 to another store nor make one up.
@@ -21,12 +21,48 @@ from flwr_byzantine.signing import (
     sign_envelope,
 )
 
-__all__ = ["ARRAYS", "END", "METRICS", "REPORT", "SETTINGS", "SPIRT", "START", "WHO", "Seat", "read_seat", "run_name"]
+__all__ = ["ARRAYS", "GUANYU", "METRICS", "SETTINGS", "SPIRT", "Seat", "Talk", "read_seat", "run_name"]
 
-WHO, START, REPORT, END = "query.spirt", "train.spirt", "query.spirt_report", "query.spirt_end"
-"""Message types: who are you; train with these peers; how far are you; we are done."""
-SPIRT, SETTINGS, ARRAYS, METRICS = "spirt", "settings", "arrays", "metrics"
-"""Names of records: ours, the settings of a peer, the model, the numbers."""
+
+@dataclass(frozen=True)
+class Talk:
+    """What a server and its nodes say to each other in one kind of run.
+
+    Args:
+        name: Of the kind, and of the record that says what no other record does.
+
+    Example:
+        >>> SPIRT.who, SPIRT.start, SPIRT.report, SPIRT.end
+        ('query.spirt', 'train.spirt', 'query.spirt_report', 'query.spirt_end')
+    """
+
+    name: str
+
+    @property
+    def who(self) -> str:
+        """The message type of "who are you?"."""
+        return f"query.{self.name}"
+
+    @property
+    def start(self) -> str:
+        """That of "train with these"."""
+        return f"train.{self.name}"
+
+    @property
+    def report(self) -> str:
+        """That of "how far are you?"."""
+        return f"query.{self.name}_report"
+
+    @property
+    def end(self) -> str:
+        """That of "we are done"."""
+        return f"query.{self.name}_end"
+
+
+SPIRT, GUANYU = Talk("spirt"), Talk("guanyu")
+"""The words of SPIRT's peers and of GuanYu's nodes with their server."""
+SETTINGS, ARRAYS, METRICS = "settings", "arrays", "metrics"
+"""Names of the other records: the settings of a node, the model, the numbers."""
 
 KIND = "seat"
 MAX_SEAT_BYTES = 2048
@@ -76,6 +112,10 @@ def read_seat(data: bytes, *, peer: str, run: str) -> Seat | Rejected | str:
         data: Any bytes.
         peer: The id that the peer is said to have, any text.
         run: The run.
+
+    Example:
+        >>> print(read_seat(b"nonsense", peer="ab" * 32, run="demo").reason)
+        malformed
     """
     try:
         ring = Keyring([PeerKey(peer)])

@@ -84,6 +84,13 @@ def attack(
     Returns:
         A decorator for a function of ``[h, d]`` with ``h >= 1`` and ``f >= 1`` that returns ``[d]``, the same
         for all attackers, or ``[f, d]``, in any floating dtype.
+
+    Example:
+        >>> @attack(source="an example", knows="own", factor="scale")
+        ... def shrunk(honest, *, f, scale=0.1):
+        ...     return scale * honest[0]
+        >>> shrunk(torch.ones(3, 2), f=1)
+        tensor([[0.1000, 0.1000]])
     """
     metadata = {"source": source, "knows": knows, "factor": factor}
     return lambda function: Attack(function, metadata)

@@ -82,7 +82,12 @@ class ServerAttack:
 
 
 def byzantine_first(attack: ServerAttack) -> ServerAttack:
-    """The same attack under a scheduler that delivers Byzantine messages before all others, to everybody."""
+    """The same attack under a scheduler that delivers Byzantine messages before all others, to everybody.
+
+    Example:
+        >>> byzantine_first(SERVER_ATTACKS["reversed"]).name
+        'reversed, delivered first'
+    """
     return replace(attack, name=f"{attack.name}, delivered first", arrives="first")
 
 
@@ -115,9 +120,12 @@ def _alie(view: ServerView, z: float = 1.5) -> Tensor:
 
 
 def _backwards(view: ServerView, scale: float = 3.0) -> Tensor:
-    """Back to where training came from, three of its last steps at once."""
+    """Back to where training came from, three times the way from the model of two steps ago.
+
+    One step ago would be no way at all where models go to workers: they start from where the last step ended.
+    """
     centre = mean_row(view.honest)
-    return centre - scale * (centre - view.past[-1].to(torch.float64)) if view.past else centre
+    return centre - scale * (centre - view.past[-2:][0].to(torch.float64)) if view.past else centre
 
 
 SERVER_ATTACKS: dict[str, ServerAttack] = {

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from logging import WARNING
-
 import numpy as np
-import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable, Mod
-from flwr.common.logger import log
 
-from flwr_byzantine.protocols import guanyu
+from flwr_byzantine.clients._guanyu_judge import judged
+from flwr_byzantine.clients._guanyu_offer import Offer
 from flwr_byzantine.protocols.guanyu.wire import RECORD, Delivery
-from flwr_byzantine.records import Flat, Layout, buffer_median, replace_arrays
+from flwr_byzantine.records import Flat, Layout, replace_arrays
 from flwr_byzantine.rules import Aggregator, median
 
 __all__ = ["guanyu_mod"]
@@ -28,6 +25,9 @@ def guanyu_mod(model_rule: Aggregator = median) -> Mod:
     train function, as ``message.content["arrays"]``. The function replies as to any strategy, with the trained model
     or, if the strategy says ``workers_return="gradient"``, with a gradient in the model's names, order and shapes. A
     trained model leaves as a gradient, too: the median less the trained model.
+
+    Where the strategy's settings are ``synchronous``, the function sees one server's model instead, and is called again
+    with another's while that fails the filters; what they remember lies in the node's ``context.state``.
 
     Other messages pass untouched, so the same app runs under other strategies.
 
@@ -50,57 +50,23 @@ def guanyu_mod(model_rule: Aggregator = median) -> Mod:
         if RECORD not in message.content.config_records:
             return call_next(message, context)
         content = message.content
-        delivery = Delivery.of(content.config_records[RECORD], model_rule)
-        first = content.array_records[delivery.models[0]] if delivery.models else ArrayRecord()
-        layout = Layout.of(first)
-        model, record = _one_model(delivery, content, layout)
+        models = content.array_records  # a copy, made anew at each look
+        offer = Offer(Delivery.of(content.config_records[RECORD], model_rule), models)
         others = {name: kept for name, kept in content.items() if isinstance(kept, ConfigRecord) and name != RECORD}
-        message.content = RecordDict({ARRAYS: record, **others})
-        reply = call_next(message, context)
-        if reply.has_content() and delivery.answer == "model":
-            reply.content = _as_gradient(reply.content, layout, model)
-        return reply
+
+        def answer(row: Flat, record: ArrayRecord) -> Message:
+            message.content = RecordDict({ARRAYS: record, **others})
+            reply = call_next(message, context)
+            if reply.has_content() and offer.delivery.answer == "model":
+                reply.content = _as_gradient(reply.content, offer.layout, row)
+            return reply
+
+        if offer.delivery.settings.synchronous:
+            first = context.node_id % offer.delivery.settings.n
+            return judged(offer, context.state, answer, first_server=first)
+        return answer(*offer.median())
 
     return mod
-
-
-def _one_model(delivery: Delivery, content: RecordDict, layout: Layout) -> tuple[Flat, ArrayRecord]:
-    """The row and the record of what the rule makes of the first ``q`` finite models."""
-    rows: dict[str, Flat | None] = {}
-    names = _chosen(delivery, content, layout, rows)
-    chosen = [row for name in names if (row := rows[name]) is not None]
-    if len(set(names)) == 1:
-        row = chosen[0]
-    else:
-        row = delivery.settings.model_rule(torch.from_numpy(np.stack(chosen)), f=delivery.settings.f).numpy()
-    buffers = [layout.read_buffers(content.array_records[name]) for name in names]
-    middle = {spec.name: buffer_median([each[spec.name] for each in buffers]) for spec in layout.buffers}
-    return row, layout.record(row, middle)
-
-
-def _chosen(delivery: Delivery, content: RecordDict, layout: Layout, rows: dict[str, Flat | None]) -> list[str]:
-    """The names of the quorum's models; ``rows`` gets what was read of each, None for one that cannot be used."""
-    worker = guanyu.GuanYuWorker("worker", delivery.servers, delivery.settings, first_step=delivery.step)
-    for sender, name in zip(delivery.senders, delivery.models, strict=True):
-        if name not in rows:
-            rows[name] = _row(content.array_records[name], layout)
-        if rows[name] is None:
-            log(WARNING, "step %d: model of %s left out: not finite, or of another form", delivery.step, sender)
-            continue
-        message = guanyu.Message(guanyu.Kind.MODEL, sender, delivery.step, name)
-        for action in worker.handle(guanyu.Arrived(message)):
-            if isinstance(action, guanyu.Compute):
-                return [message.value for message in action.inputs]
-            log(WARNING, "%s", action)
-    raise ValueError(f"GuanYu: step {delivery.step}: fewer than q = {delivery.settings.q} finite models came")
-
-
-def _row(record: ArrayRecord, layout: Layout) -> Flat | None:
-    """The row of a model, or None if it is of another layout or not finite."""
-    if Layout.of(record) != layout:
-        return None
-    row = layout.flatten(record)
-    return row if np.isfinite(row).all() else None
 
 
 def _as_gradient(content: RecordDict, layout: Layout, model: Flat) -> RecordDict:

@@ -39,6 +39,7 @@ LAYOUT = struct.Struct("<7sBBB6xQQ32s32s64s32s8Q")
 CONTEXT = struct.Struct("<32sQ64s32s")
 HEADER_BYTES = LAYOUT.size
 STATEMENT_BYTES = HEADER_BYTES + 64
+"""Length of a header with its Ed25519 signature."""
 DIGEST = slice(64, 96)
 RUN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 KIND = re.compile(r"[a-z0-9-]{1,32}")

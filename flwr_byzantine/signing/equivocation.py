@@ -18,6 +18,7 @@ from flwr_byzantine.signing.verdict import Fault, Reason, Rejected
 __all__ = ["PROOF_BYTES", "Convicted", "Ledger", "Proof", "check_proof", "prove", "statement"]
 
 PROOF_BYTES = 2 * STATEMENT_BYTES
+"""Length of a proof: two signed headers, whatever the payloads were."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,12 @@ def statement(envelope: bytes) -> bytes:
 
     Raises:
         ValueError: If it has fewer bytes.
+
+    Example:
+        >>> from flwr_byzantine.signing import PrivateKey, sign_envelope
+        >>> envelope = sign_envelope(PrivateKey.generate(), b"a long payload", run="demo", round=1, kind="average")
+        >>> statement(envelope) == envelope[:-14]
+        True
     """
     if len(envelope) < STATEMENT_BYTES:
         raise ValueError(f"an envelope has at least {STATEMENT_BYTES} bytes, got {len(envelope)}")
@@ -174,6 +181,17 @@ def check_proof(
 
     Returns:
         The convicted peer, or why the proof is none.
+
+    Example:
+        >>> from flwr_byzantine.signing import Keyring, PrivateKey, sign_envelope
+        >>> liar = PrivateKey.generate()
+        >>> ring = Keyring([liar.public("liar")])
+        >>> a, b = (statement(sign_envelope(liar, said, run="demo", round=1, kind="average")) for said in (b"a", b"b"))
+        >>> proof = prove(a, b, ring)
+        >>> check_proof(proof.encode(), ring, run="demo", kinds={"average"}).peer == liar.peer
+        True
+        >>> print(check_proof(b"nonsense", ring, run="demo", kinds={"average"}).reason)
+        malformed
     """
     proof = Proof.decode(data)
     if proof is None:

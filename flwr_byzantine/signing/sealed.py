@@ -141,6 +141,14 @@ def open_sealed(
 
     Returns:
         A tensor or bytes with the statement and digest of the envelope around them; or what was found wrong.
+
+    Example:
+        >>> from flwr_byzantine.signing import Expected, PrivateKey
+        >>> alice, bob, eve = PrivateKey.generate(), PrivateKey.generate(), PrivateKey.generate()
+        >>> data = seal_envelope(alice, b"hello", to=[bob.public()], run="demo", round=1, kind="greeting")
+        >>> expected = Expected(run="demo", kind="greeting", rounds=range(1, 2), max_bytes=999)
+        >>> print(open_sealed(data, expected, {alice.peer: alice.public()}, eve).reason)
+        unsealable
     """
     outer = open_envelope(data, replace(expected, dtype=bytes, shape=None), keyring)
     if isinstance(outer, Rejected) or outer.payload is None:

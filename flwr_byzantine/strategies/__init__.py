@@ -8,9 +8,10 @@ from flwr_byzantine.admission import AdmissionPolicy, Rejected
 from flwr_byzantine.strategies._guanyu_report import GuanYuResult, StepReport
 from flwr_byzantine.strategies._metrics import median_metrics
 from flwr_byzantine.strategies._report import RobustResult, RoundReport
-from flwr_byzantine.strategies._spirt_report import PeerReport, SpirtResult
+from flwr_byzantine.strategies._roles_report import PeerReport
 from flwr_byzantine.strategies.adversary import Adversary
 from flwr_byzantine.strategies.guanyu import GuanYu
+from flwr_byzantine.strategies.guanyu_nodes import GuanYuNodes, GuanYuNodesResult
 from flwr_byzantine.strategies.named import (
     Bulyan,
     GeometricMedian,
@@ -22,7 +23,7 @@ from flwr_byzantine.strategies.named import (
     TrimmedMean,
 )
 from flwr_byzantine.strategies.robust import RobustStrategy
-from flwr_byzantine.strategies.spirt import Spirt
+from flwr_byzantine.strategies.spirt import Spirt, SpirtResult
 from flwr_byzantine.strategies.stateful import CenteredClipping, FLTrust
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "FLTrust",
     "GeometricMedian",
     "GuanYu",
+    "GuanYuNodes",
+    "GuanYuNodesResult",
     "GuanYuResult",
     "Krum",
     "Mda",

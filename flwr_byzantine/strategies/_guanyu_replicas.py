@@ -36,10 +36,8 @@ class Replica:
 class Gradients:
     """What the workers sent in one round and admission let in."""
 
-    rows: Tensor
-    """``[w, d]``, beside the workers in the order of their ids."""
     by_worker: Mapping[str, Replica]
-    """In the same order, each row as a view with the arrays that are not floating-point."""
+    """In the order of the workers' ids, with the arrays that are not floating-point."""
     arrival: tuple[str, ...]
     """The workers in the order in which their gradients arrived."""
     liars: frozenset[str] = frozenset()
@@ -75,8 +73,6 @@ class Replicas:
         self._machines: dict[str, guanyu.GuanYuServer] = {}
         self._aggregated: dict[tuple[int, ...], Tensor | None] = {}
         self._made: dict[tuple[int, ...], Replica] = {}
-        self._gradients = Gradients(torch.empty(0, 0), {}, ())
-        self._matrix = torch.empty(0, 0)
         self._place = {worker: place for place, worker in enumerate(self.workers)}
 
     def start(self, model: Replica) -> None:
@@ -114,7 +110,7 @@ class Replicas:
         Returns:
             How far the honest servers were apart before they exchanged.
         """
-        step, self.refused, self._gradients = self.step_now, [], gradients
+        step, self.refused = self.step_now, []
         self._aggregated, self._made = {}, {}
         for number, (name, machine) in enumerate(self._machines.items()):
             for worker, gradient in self._gradient_order(gradients, step, number):
@@ -171,20 +167,12 @@ class Replicas:
         return Replica(row, _middle_buffers(chosen))
 
     def _aggregate(self, step: int, chosen: list[Replica]) -> Tensor | None:
-        present = list(self._gradients.by_worker.values())
-        every = len(chosen) == len(present) and all(a is b for a, b in zip(chosen, present, strict=True))
-        rows = self._gradients.rows if every else self._stacked([gradient.row for gradient in chosen])
+        rows = [gradient.row for gradient in chosen]  # where they lie: a copy would cost more than the rule
         try:
             return self.settings.gradient_rule(rows, f=self.settings.f_w)
         except (ToleranceError, BudgetError) as error:  # gradients can be made so that an exact search runs over
             log(WARNING, "step %d: %s", step, error)
             return None
-
-    def _stacked(self, rows: list[Tensor]) -> Tensor:
-        """The rows as a matrix in memory that is used again: fresh pages would cost more than the copy."""
-        if self._matrix.shape != (len(rows), rows[0].shape[0]) or self._matrix.dtype != rows[0].dtype:
-            self._matrix = rows[0].new_empty(len(rows), rows[0].shape[0])
-        return torch.stack(rows, out=self._matrix)
 
     def _middle(self, replicas: list[Replica]) -> Replica:
         """The median of a quorum of models; equal servers that saw equal quorums share one."""
@@ -193,7 +181,7 @@ class Replicas:
             return replicas[0]
         key = tuple(sorted(id(replica) for replica in replicas))
         if key not in self._made:
-            row = self.settings.model_rule(self._stacked([replica.row for replica in replicas]), f=self.settings.f)
+            row = self.settings.model_rule([replica.row for replica in replicas], f=self.settings.f)
             self._made[key] = Replica(row, _middle_buffers(replicas))
         return self._made[key]
 

@@ -22,7 +22,7 @@ from flwr_byzantine.protocols.guanyu.wire import ANSWERS, RECORD, Delivery
 from flwr_byzantine.records import Flat, Layout
 from flwr_byzantine.rules import median
 from flwr_byzantine.strategies._guanyu_replicas import Gradients, Replica, Replicas
-from flwr_byzantine.strategies._guanyu_report import GuanYuResult, StepReport
+from flwr_byzantine.strategies._guanyu_report import GuanYuResult, StepReport, choices
 from flwr_byzantine.strategies._guanyu_staging import (
     Schedule,
     StagedServers,
@@ -46,6 +46,10 @@ class GuanYu(RobustStrategy):
     THIS SIMULATES FAULTY SERVERS. All of them are values in one process, and it does not survive the loss of that
     process, nor is it safe from who controls it. It serves to study what Byzantine servers do to a training, and what
     GuanYu's bounds and quorums cost; nothing here is measured or defended on a network.
+
+    With :meth:`GuanYuSettings.byzsgd <flwr_byzantine.protocols.guanyu.GuanYuSettings.byzsgd>` it is ByzSGD, and with
+    ``synchronous=True`` there its synchronous version: between exchanges a worker computes at one server's model, in
+    turn, and asks the next one if that fails the Lipschitz or the outliers filter. What is left is logged and reported.
 
     Args:
         settings: How many servers and workers there are, how many may lie, and the rules.
@@ -126,6 +130,8 @@ class GuanYu(RobustStrategy):
         log(INFO, "\t│\t├── Servers: %d, of which %d may lie; quorum %d", s.n, s.f, s.q)
         log(INFO, "\t│\t├── Workers: %d, of which %d may lie; quorum %d", s.m, s.f_w, s.q_w)
         log(INFO, "\t│\t├── Models: %s every %d steps; messages: %s", s.model_rule, s.exchange_every, self.schedule)
+        if s.synchronous:
+            log(INFO, "\t│\t├── Workers take one server's model between exchanges, if it passes their filters")
         if s.lost:
             log(WARNING, "\t│\t├── Given up: %s", s.lost)
         if self.staged_servers or self.staged_workers:
@@ -156,9 +162,9 @@ class GuanYu(RobustStrategy):
         config["server-round"] = server_round
         records: dict[int, tuple[str, ArrayRecord]] = {}
         self._models_bytes = 0
-        messages = []
+        messages, rate = [], self.rate(self._replicas.step_now)
         for number, node in enumerate(self._nodes):
-            content = RecordDict({self.configrecord_key: config, **self._delivery(number, records)})
+            content = RecordDict({self.configrecord_key: config, **self._delivery(number, records, rate)})
             messages.append(Message(content, node, MessageType.TRAIN))
         return messages
 
@@ -190,8 +196,9 @@ class GuanYu(RobustStrategy):
         if replicas.step_now == step:
             log(WARNING, "round %d: %d gradients make no quorum of %d", server_round, len(admitted.nodes), self.quorum)
         size = admitted.rows.numel() * admitted.rows.element_size()
+        told = choices(step, admitted, replicas.names) if self.settings.synchronous else ()
         self.steps[server_round] = StepReport(
-            step, replicas.apart, before, self._models_bytes, size, len(replicas.refused)
+            step, replicas.apart, before, self._models_bytes, size, len(replicas.refused), *told
         )
 
     def _all_workers(self, grid: Grid) -> tuple[int, ...]:
@@ -212,7 +219,7 @@ class GuanYu(RobustStrategy):
         replicas.start(Replica(torch.from_numpy(row), buffers))
         return replicas
 
-    def _delivery(self, number: int, records: dict[int, tuple[str, ArrayRecord]]) -> dict[str, Any]:
+    def _delivery(self, number: int, records: dict[int, tuple[str, ArrayRecord]], rate: float) -> dict[str, Any]:
         """The models of one worker's message, equal ones once, and the record that tells whose they are."""
         replicas = cast(Replicas, self._replicas)
         senders, names, models = [], [], {}
@@ -225,7 +232,7 @@ class GuanYu(RobustStrategy):
             models[digest] = record
         self._models_bytes += len(models) * cast(Layout, self._layout).size * cast(Layout, self._layout).dtype.itemsize
         delivery = Delivery(
-            replicas.step_now, tuple(senders), tuple(names), replicas.names, self.workers_return, self.settings
+            replicas.step_now, tuple(senders), tuple(names), replicas.names, self.workers_return, self.settings, rate
         )
         return {RECORD: ConfigRecord(delivery.as_config()), **models}
 
@@ -237,7 +244,7 @@ class GuanYu(RobustStrategy):
         sources = self._addressees()
         came = [str(sources.get(r.metadata.reply_to_message_id, r.metadata.src_node_id)) for r in replies]
         arrival = tuple(worker for worker in dict.fromkeys(came) if worker in by_worker)
-        return Gradients(admitted.rows, by_worker, arrival, frozenset(str(node) for node in liars))
+        return Gradients(by_worker, arrival, frozenset(str(node) for node in liars))
 
     def _named(self, replica: Replica) -> tuple[str, ArrayRecord]:
         """A model's digest and its record."""

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from logging import INFO, WARNING
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.common.logger import log
-from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
 
 from flwr_byzantine.admission import AdmissionPolicy, Admitted, admit_train
-from flwr_byzantine.records import Layout, buffer_median
-from flwr_byzantine.roster import ARRAYS, SETTINGS, SPIRT, START, run_name
+from flwr_byzantine.records import buffer_median
+from flwr_byzantine.roster import SPIRT
 from flwr_byzantine.rules import median
-from flwr_byzantine.strategies._gathering import GatheringGrid
-from flwr_byzantine.strategies._spirt_drive import POLL_S, end_peers, train_peers
-from flwr_byzantine.strategies._spirt_invite import Invited, invite
-from flwr_byzantine.strategies._spirt_report import SpirtResult, models_of, peer_reports, round_summaries
+from flwr_byzantine.strategies._roles import NUMBERS_PER_ROUND, RolesStrategy, Setting
+from flwr_byzantine.strategies._roles_report import PeerReport, RolesResult, models_of, peer_reports, round_summaries
 
-__all__ = ["Spirt"]
-
-NUMBERS_PER_ROUND = 32
-ANSWER_S = 600.0
-"""How long a node may take to say who it is: a SuperNode may start a process for it."""
-
-Setting = str | int | float | bool
+__all__ = ["Spirt", "SpirtResult"]
 
 
-class Spirt(Strategy):
+@dataclass(repr=False)
+class SpirtResult(RolesResult):
+    """Flower's result, and what each peer told.
+
+    ``arrays`` is the coordinate-wise median of the peers' last models; ``train_metrics_clientapp`` has for each round
+    the median over the peers of each metric, and its least and greatest value as ``...-min`` and ``...-max``.
+    """
+
+    peers: Mapping[int, PeerReport] = field(default_factory=dict)
+    """By node id, of the nodes whose final reply was admitted."""
+
+    @property
+    def reports(self) -> Mapping[int, PeerReport]:
+        """By node id, what each told."""
+        return self.peers
+
+
+class Spirt(RolesStrategy[SpirtResult]):
     """Starts the nodes of :func:`~flwr_byzantine.clients.peer_app` as peers, and collects what they tell in the end.
 
     The server asks each node for its key and its store, and sends all of them the seats, signed by the peers
@@ -68,6 +74,8 @@ class Spirt(Strategy):
         (array([0.75, 0.75], dtype=float32), 4)
     """
 
+    talk = SPIRT
+
     def __init__(
         self,
         rule: str = "trimmed-mean",
@@ -85,14 +93,10 @@ class Spirt(Strategy):
                 f"Spirt: num_malicious_nodes must be >= 0 and min_available_nodes >= 1, "
                 f"got {num_malicious_nodes} and {min_available_nodes}"
             )
+        super().__init__(min_available_nodes=min_available_nodes, resident=resident)
         self.rule, self.num_malicious_nodes = rule, num_malicious_nodes
-        self.min_available_nodes, self.resident = min_available_nodes, resident
         self.settings = dict(settings or {})
-        self._deadline = math.inf
-        self._nodes: list[int] = []
-        self._invited = Invited()
         self._admitted: Admitted | None = None
-        self._layout, self._model = Layout(()), torch.empty(0).numpy()
 
     def summary(self) -> None:
         """Log the settings."""
@@ -101,75 +105,12 @@ class Spirt(Strategy):
         log(INFO, "\t│\t├── Byzantine peers tolerated: %d", self.num_malicious_nodes)
         log(INFO, "\t│\t└── Peers: %s", self.settings or "by default")
 
-    def start(
-        self,
-        grid: Grid,
-        initial_arrays: ArrayRecord,
-        num_rounds: int = 3,
-        timeout: float = 3600,
-        train_config: ConfigRecord | None = None,
-        evaluate_config: ConfigRecord | None = None,
-        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
-    ) -> SpirtResult:
-        """Bring the peers together, wait until they are done, and pick the result.
-
-        Args:
-            grid: The nodes.
-            initial_arrays: The first model, the same for all peers.
-            num_rounds: How many rounds they train, ``>= 1``.
-            timeout: Seconds for all of it.
-            train_config: Shown to a ClientApp in each round; a function has no use for it.
-            evaluate_config: Not used: no node is asked to evaluate.
-            evaluate_fn: Called with the first model, as round 0, and with the result.
-
-        Raises:
-            RuntimeError: If too few nodes come, or none becomes a peer; the message has the first one's reason.
-        """
-        log(INFO, "Starting %s strategy:", type(self).__name__)
-        self.summary()
-        gathering, self._deadline = GatheringGrid(grid), time.monotonic() + timeout
-        result = SpirtResult()
-        self._evaluate(result, evaluate_fn, 0, initial_arrays)
-        config = ConfigRecord({**(train_config or {}), "rounds": num_rounds})
-        messages = list(self.configure_train(1, initial_arrays, config, gathering))
-        replies = train_peers(gathering, messages, deadline=self._deadline)
-        if self._invited.lasts:
-            end_peers(GatheringGrid(grid), self._nodes)  # another, for this one sends nothing to nodes that owe a reply
-        arrays, _ = self.aggregate_train(num_rounds, replies)
-        if arrays is not None:
-            result.arrays = arrays
-            self._evaluate(result, evaluate_fn, num_rounds, arrays)
-        self._tell(result, num_rounds)
-        return result
-
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Ask the nodes who they are; the messages that start them as peers."""
-        self._layout = Layout.of(arrays)
-        self._model = self._layout.flatten(arrays)
-        gathering = grid if isinstance(grid, GatheringGrid) else GatheringGrid(grid)
-        self._nodes = self._await_nodes(gathering)
-        settings = ConfigRecord({**self.settings, "rule": self.rule, "byzantine": self.num_malicious_nodes})
-        settings["rounds"] = config["rounds"]
-        timeout_s = min(ANSWER_S, self._deadline - time.monotonic())
-        self._invited = invite(
-            gathering, self._nodes, settings, run=run_name(gathering.run.run_id), timeout_s=timeout_s
-        )
-        if not self._invited.seats:
-            raise RuntimeError(f"no node became a peer; {next(iter(self._invited.rejected), 'there is none')}")
-        resident = not self._invited.fit if self.resident is None else self.resident
-        self._log_residence(resident)
-        roster = ConfigRecord({**self._invited.roster, "resident": resident})
-        content = RecordDict({ARRAYS: arrays, SPIRT: roster, SETTINGS: settings, "config": config})
-        return [Message(content, node, START) for node in self._invited.seats]
-
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The coordinate-wise median of the last models, and the last round's metrics; None if there is no model."""
         policy = AdmissionPolicy(max_metric_values=NUMBERS_PER_ROUND * max(server_round, 1))
-        admitted = admit_train(replies, self._layout, self._model, policy)
+        admitted = admit_train(replies, self._layout, self._model, policy, addressees=self._addressees)
         for rejected in admitted.rejected:
             log(WARNING, "\t> %s", rejected)
         self._admitted = admitted
@@ -177,52 +118,22 @@ class Spirt(Strategy):
             return None, None
         middle = median(admitted.rows).numpy()
         buffers = {name: buffer_median(values) for name, values in admitted.buffers.items()}
-        reports = peer_reports(admitted, torch.from_numpy(middle), self._invited.seats)
+        reports = peer_reports(admitted, torch.from_numpy(middle), self._invited.seats, SPIRT)
         arrays = self._layout.record(self._model + middle, buffers)
         return arrays, round_summaries(reports.values(), server_round).get(server_round)
 
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Nothing: peers measure their own models, and ``evaluate_fn`` the result."""
-        return []
+    def _new_result(self) -> SpirtResult:
+        return SpirtResult()
 
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Nothing."""
-        return None
-
-    def _await_nodes(self, grid: Grid) -> list[int]:
-        """The nodes, once there are enough."""
-        while len(nodes := sorted(grid.get_node_ids())) < self.min_available_nodes:
-            if time.monotonic() > self._deadline:
-                raise RuntimeError(f"only {len(nodes)} of {self.min_available_nodes} nodes came in time")
-            log(INFO, "%d of %d nodes are there; waiting", len(nodes), self.min_available_nodes)
-            time.sleep(POLL_S)
-        return nodes
-
-    def _log_residence(self, resident: bool) -> None:
-        slots = self._invited.slots
-        where = "in this process" if self._invited.here else f"{slots} processes" if slots else "a process per node"
-        how = "in threads that outlive the message that starts them" if resident else "in one long message each"
-        log(INFO, "%d peers, %s: they train %s", len(self._invited.seats), where, how)
-
-    def _evaluate(
-        self,
-        result: SpirtResult,
-        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None,
-        server_round: int,
-        arrays: ArrayRecord,
-    ) -> None:
-        metrics = evaluate_fn(server_round, arrays) if evaluate_fn is not None else None
-        if metrics is not None:
-            result.evaluate_metrics_serverapp[server_round] = metrics
+    def _settings(self, num_rounds: int) -> ConfigRecord:
+        said: dict[str, Setting] = {"rule": self.rule, "byzantine": self.num_malicious_nodes, "rounds": num_rounds}
+        return ConfigRecord({**self.settings, **said})
 
     def _tell(self, result: SpirtResult, num_rounds: int) -> None:
-        """Write what the peers told into the result."""
         admitted = self._admitted
         result.rejected = [*self._invited.rejected, *(admitted.rejected if admitted else [])]
         if admitted is None or not admitted.nodes:
             return
-        result.peers = peer_reports(admitted, median(admitted.rows), self._invited.seats)
+        result.peers = peer_reports(admitted, median(admitted.rows), self._invited.seats, SPIRT)
         result.models = models_of(admitted, self._layout, self._model)
         result.train_metrics_clientapp.update(round_summaries(result.peers.values(), num_rounds))

@@ -19,7 +19,13 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clock of the machine."""
+    """The clock of the machine.
+
+    Example:
+        >>> clock = SystemClock()
+        >>> clock.now() <= clock.now()
+        True
+    """
 
     def now(self) -> float:
         """Seconds of :func:`time.monotonic`."""

@@ -38,7 +38,14 @@ Fault: TypeAlias = Callable[[Message, Message], Arrivals]
 
 
 def silent(_reply: Message, _sent: Message) -> None:
-    """The fault of a node that never answers."""
+    """The fault of a node that never answers.
+
+    Example:
+        >>> from flwr_byzantine.testing import make_reply
+        >>> reply = make_reply(7, {}, {"num-examples": 10})
+        >>> print(silent(reply, reply))
+        None
+    """
 
 
 def late(delay_s: float, then: Fault | None = None) -> Fault:

@@ -10,20 +10,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 
 from flwr_byzantine.clients import peer_app
+from flwr_byzantine.clients._roles.node import close_store, node_of, open_own, open_reader, slots, with_tls
+from flwr_byzantine.clients._roles.outcome import Outcome, load_outcome, load_progress, save_failure, save_progress
+from flwr_byzantine.clients._roles.training import Training, app_gradients
 from flwr_byzantine.clients.peer import PeerConfig, RoundRecord
 from flwr_byzantine.clients.spirt.attack import PEER_ATTACKS, peer_attack
-from flwr_byzantine.clients.spirt.node import close_store, node_of, open_own, open_reader, slots, with_tls
-from flwr_byzantine.clients.spirt.report import (
-    Outcome,
-    load_outcome,
-    load_progress,
-    round_metrics,
-    save_failure,
-    save_progress,
-)
-from flwr_byzantine.clients.spirt.training import Training, app_gradients
+from flwr_byzantine.clients.spirt.report import round_metrics
 from flwr_byzantine.records import Layout
-from flwr_byzantine.roster import SETTINGS, SPIRT, START, WHO, Seat, read_seat, run_name
+from flwr_byzantine.roster import SETTINGS, SPIRT, Seat, read_seat, run_name
 from flwr_byzantine.signing import PrivateKey
 from flwr_byzantine.stores import MemoryStore
 from flwr_byzantine.testing import InProcessGrid
@@ -96,12 +90,12 @@ def ask(grid, message_type, content):
 
 def question(process="another", nodes=4, **settings):
     about = ConfigRecord({"process": process, "nodes": nodes})
-    return RecordDict({SPIRT: about, SETTINGS: ConfigRecord({"rounds": 2, **settings})})
+    return RecordDict({SPIRT.name: about, SETTINGS: ConfigRecord({"rounds": 2, **settings})})
 
 
 def test_a_node_answers_with_a_seat_that_it_signed():
     with InProcessGrid(peer_app(lambda *_: []), 1, node_configs={0: {"store": "redis://127.0.0.1:1"}}) as grid:
-        told = ask(grid, WHO, question())[0].content[SPIRT]
+        told = ask(grid, SPIRT.who, question())[0].content[SPIRT.name]
         seat = read_seat(told["seat"], peer=told["peer"], run=run_name(1))
     assert (seat.store, seat.key.name) == ("redis://127.0.0.1:1", "node-0")
 
@@ -117,27 +111,28 @@ def test_a_node_answers_with_a_seat_that_it_signed():
 )
 def test_settings_that_cannot_be_are_refused_with_the_first_answer(settings, reason):
     with InProcessGrid(peer_app(lambda *_: []), 1, run_config={"store": "redis://127.0.0.1:1"}) as grid:
-        reply = ask(grid, WHO, question(**settings))[0]
+        reply = ask(grid, SPIRT.who, question(**settings))[0]
     assert reply.has_error()
     assert reason in reply.error.reason
 
 
 def test_without_a_last_round_nothing_starts():
     with InProcessGrid(peer_app(lambda *_: []), 1, run_config={"store": "redis://127.0.0.1:1"}) as grid:
-        content = RecordDict({SPIRT: ConfigRecord({"process": "", "nodes": 1}), SETTINGS: ConfigRecord({"lag": 2})})
-        assert "rounds" in ask(grid, WHO, content)[0].error.reason
+        about = ConfigRecord({"process": "", "nodes": 1})
+        content = RecordDict({SPIRT.name: about, SETTINGS: ConfigRecord({"lag": 2})})
+        assert "rounds" in ask(grid, SPIRT.who, content)[0].error.reason
 
 
 def test_a_peer_with_no_seat_of_its_own_does_not_start():
     roster = RecordDict(
         {
-            SPIRT: ConfigRecord({"peers": [""], "seats": [b""], "resident": True}),
+            SPIRT.name: ConfigRecord({"peers": [""], "seats": [b""], "resident": True}),
             SETTINGS: ConfigRecord({"rounds": 2}),
             "arrays": ArrayRecord([np.zeros(2, np.float32)]),
         }
     )
     with InProcessGrid(peer_app(lambda *_: []), 1, run_config={"store": "redis://127.0.0.1:1"}) as grid:
-        assert "no seat" in ask(grid, START, roster)[0].error.reason
+        assert "no seat" in ask(grid, SPIRT.start, roster)[0].error.reason
 
 
 def test_what_is_no_app_and_no_function_is_refused():
@@ -161,7 +156,7 @@ class Sent:
 
     def __init__(self, grid):
         self.message = Message(
-            RecordDict({"config": ConfigRecord({"lr": 0.5})}), next(iter(grid.get_node_ids())), START
+            RecordDict({"config": ConfigRecord({"lr": 0.5})}), next(iter(grid.get_node_ids())), SPIRT.start
         )
 
 
@@ -216,9 +211,9 @@ def test_whichever_process_is_asked_finds_progress_and_outcome_in_the_store():
     assert torch.equal(found.model, torch.ones(2))
     assert found.metrics["loss"][0] == 0.5
     assert math.isnan(found.metrics["loss"][1])
-    content = found.content(ArrayRecord({"w": Array(np.zeros((1, 2), np.float32))}))
+    content = found.content(ArrayRecord({"w": Array(np.zeros((1, 2), np.float32))}), SPIRT)
     assert content["arrays"]["w"].numpy().tolist() == [[1.0, 1.0]]
-    assert json.loads(content[SPIRT]["status"]) == {"ended": "all rounds done"}
+    assert json.loads(content[SPIRT.name]["status"]) == {"ended": "all rounds done"}
 
 
 def test_a_peer_that_failed_is_an_error_to_whoever_asks():

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import socket
 import urllib.error
-from typing import NamedTuple
 from urllib.request import urlopen
 
 import pytest
@@ -15,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flwr_byzantine.clients.peer_metrics import METRICS_TYPE, MetricsServer, metrics_text
+from tests.clients.prometheus_text import parsed, value
 
 ALICE, BOB, EVE = "aa" * 32, "bb" * 32, "ee" * 32
 STATUS = {
@@ -33,57 +32,6 @@ STATUS = {
     "candidates": [BOB],
     "rounds": [{"round": 6, "seconds": {"computing": 0.5, "gathering": 1.25}, "loss": 2.5}],
 }
-NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\{(?P<labels>.*)\} (?P<value>\S+)")
-LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"(?:,|$)')
-ESCAPES = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
-
-
-class Parsed(NamedTuple):
-    kinds: dict[str, str]
-    samples: dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def parsed(text: str) -> Parsed:
-    """The samples of a text in Prometheus' format 0.0.4; anything that is not in it fails."""
-    assert not text or text.endswith("\n")
-    result = Parsed({}, {})
-    for line in text.split("\n")[:-1]:
-        if line.startswith("# "):
-            word, name, rest = line[2:].split(" ", 2)
-            assert word in ("HELP", "TYPE")
-            assert NAME.fullmatch(name)
-            if word == "TYPE":
-                assert name not in result.kinds
-                assert rest in ("counter", "gauge")
-                result.kinds[name] = rest
-            continue
-        match = SAMPLE.fullmatch(line)
-        assert match, line
-        assert match["name"] in result.kinds, "a sample comes after its type"
-        key = (match["name"], labels(match["labels"]))
-        assert key not in result.samples, "no sample twice"
-        result.samples[key] = float(match["value"])
-    return result
-
-
-def labels(text: str) -> tuple[tuple[str, str], ...]:
-    found, at = [], 0
-    while at < len(text):
-        match = LABEL.match(text, at)
-        assert match, text
-        found.append((match[1], re.sub(r'\\[\\"n]', lambda escape: ESCAPES[escape[0]], match[2])))
-        at = match.end()
-    assert len(dict(found)) == len(found), "no label twice"
-    return tuple(found)
-
-
-def value(text: str, name: str, /, **wanted: str) -> float:
-    """The one sample of a name that has these labels."""
-    samples = parsed(text).samples.items()
-    found = [number for (known, pairs), number in samples if known == name and wanted.items() <= dict(pairs).items()]
-    assert len(found) == 1, (name, wanted, found)
-    return found[0]
 
 
 @pytest.mark.parametrize(

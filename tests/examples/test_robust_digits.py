@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,41 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from flwr_byzantine.testing import InProcessGrid
+from tests.examples.app import EXAMPLES, assert_same_data, idx_bytes, imported, played, small_mnist
 
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
 APP = EXAMPLES / "robust-digits"
 NODES, LIARS = 10, 2
 SIGN_FLIP = {"attack": "sign-flip", "num-byzantine": LIARS}
 
 
-def app_config() -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads((APP / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
-
-
-@pytest.fixture
-def digits(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """The app's three modules, imported as Flower imports them: from the app's folder."""
-    threads = torch.get_num_threads()
-    monkeypatch.syspath_prepend(str(APP))
-    from robust_digits import client_app, server_app, task
-
-    yield SimpleNamespace(client=client_app, server=server_app, task=task)
-    for name in [name for name in sys.modules if name.split(".")[0] == "robust_digits"]:
-        del sys.modules[name]
-    torch.set_num_threads(threads)
+@pytest.fixture(scope="module")
+def digits() -> Iterator[SimpleNamespace]:
+    with imported(APP) as app:
+        yield app
 
 
-def play(digits: SimpleNamespace, results: Path, **overrides: Any) -> list[dict[str, Any]]:
-    """The rows that a run with these settings writes."""
-    given = {key.replace("_", "-"): value for key, value in overrides.items()}
-    config = {**app_config(), "num-server-rounds": 5, **given, "results-path": str(results)}
-    with InProcessGrid(digits.client.app, NODES, run_config=config) as grid:
-        grid.run_app(digits.server.app)
-    return json.loads(results.read_text())["rounds"]
+def play(digits: SimpleNamespace, results: Path, **settings: Any) -> list[dict[str, Any]]:
+    return played(digits, NODES, results, **{"num_server_rounds": 5, **settings})["rounds"]
 
 
 def last_accuracy(digits: SimpleNamespace, results: Path, **overrides: Any) -> float:
@@ -108,50 +87,23 @@ def test_dirichlet_partitions_miss_classes(digits):
     assert min(len(labels[part].unique()) for part in parts) < 10
 
 
-@pytest.fixture(scope="module")
-def small_mnist() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (30, 28, 28), dtype=np.uint8)
-    labels = np.arange(30, dtype=np.uint8) % 10
-    return {"x_train": images[:20], "y_train": labels[:20], "x_test": images[20:], "y_test": labels[20:]}
-
-
-def test_reads_mnist_from_an_npz(digits, small_mnist, tmp_path):
-    np.savez(tmp_path / "mnist.npz", **small_mnist)
-    assert_same_data(digits.task.load_dataset(str(tmp_path / "mnist.npz")), small_mnist)
+def test_reads_mnist_from_an_npz(digits, tmp_path):
+    np.savez(tmp_path / "mnist.npz", **small_mnist())
+    assert_same_data(digits.task.load_dataset(str(tmp_path / "mnist.npz")), small_mnist())
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_reads_fashion_mnist_from_a_folder_of_idx_files(zipped, digits, small_mnist, tmp_path):
-    for name, array in zip(digits.task.IDX_FILES, small_mnist.values(), strict=True):
-        data = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">u4").tobytes() + array.tobytes()
+def test_reads_fashion_mnist_from_a_folder_of_idx_files(zipped, digits, tmp_path):
+    for name, array in zip(digits.task.IDX_FILES, small_mnist().values(), strict=True):
+        data = idx_bytes(array)
         (tmp_path / (f"{name}.gz" if zipped else name)).write_bytes(gzip.compress(data) if zipped else data)
-    assert_same_data(digits.task.load_dataset(str(tmp_path)), small_mnist)
-
-
-def assert_same_data(data: Any, expected: dict[str, np.ndarray]) -> None:
-    assert data.train_images.shape == (20, 1, 28, 28)
-    assert data.test_images.max() <= 1
-    np.testing.assert_array_equal((data.train_images[:, 0] * 255).round().numpy(), expected["x_train"])
-    np.testing.assert_array_equal(data.test_labels.numpy(), expected["y_test"])
+    assert_same_data(digits.task.load_dataset(str(tmp_path)), small_mnist())
 
 
 def test_the_model_takes_small_and_large_images(digits):
     model = digits.task.new_model(seed=0)
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
     assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
-
-
-@pytest.fixture(scope="module")
-def flower() -> Iterator[Any]:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        from _flower import LocalFlower
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-    with LocalFlower() as running:
-        yield running
-    assert running.pids() == set()
 
 
 @pytest.mark.system

@@ -1,45 +1,17 @@
 """Peers as real Flower nodes, each with a store of its own, and a SuperLink that dies while they train."""
 
 import contextlib
-import os
-import signal
-import sys
 import threading
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from flwr_byzantine.stores import EmbeddedStore
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-try:
-    from _flower import LocalFlower
-finally:
-    sys.path.remove(str(ROOT / "scripts"))
+from tests.examples.app import EXAMPLES
+from tests.examples.deployment import WithStores, until
 
 PEERS, ROUNDS = 4, 60
 MAX_BYTES = 1 << 20
-
-
-class WithStores(LocalFlower):
-    """A deployment whose SuperNodes are each told of a store."""
-
-    def __init__(self, stores: list[EmbeddedStore]) -> None:
-        super().__init__()
-        self._stores = list(stores)
-
-    def _start(self, program: str, *arguments: str) -> None:
-        if program == "flower-supernode":
-            *others, config = arguments
-            arguments = (*others, f"{config} store='{self._stores.pop(0).url}'")
-        super()._start(program, *arguments)
-
-    def kill_superlink(self) -> None:
-        """As a machine dies: at once, with everything that the SuperLink started."""
-        os.kill(self._children[0].pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -48,23 +20,16 @@ def stores() -> Iterator[list[EmbeddedStore]]:
         yield [stack.enter_context(EmbeddedStore(threads=1)) for _ in range(PEERS)]
 
 
-def until(condition, timeout_s: float, what: str) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come within {timeout_s:g} s"
-        time.sleep(0.2)
-
-
 @pytest.mark.system
 def test_the_death_of_the_superlink_does_not_stop_the_peers(stores):
     def all_have(key: str) -> bool:
         return all(store.read(key, max_bytes=MAX_BYTES) is not None for store in stores)
 
     log: list[str] = []
-    with WithStores(stores) as flower:
+    with WithStores([f"store='{store.url}'" for store in stores]) as flower:
         flower.deploy(PEERS)
         settings = {"num-peers": PEERS, "num-server-rounds": ROUNDS, "attack": "none"}
-        app = ROOT / "examples" / "spirt-digits"
+        app = EXAMPLES / "spirt-digits"
         run = threading.Thread(target=flower.run, args=(app, settings), kwargs={"on_line": log.append})
         run.start()
         try:

@@ -14,41 +14,21 @@ from typing import Any
 import pytest
 import torch
 
-from flwr_byzantine.testing import InProcessGrid
+from tests.examples.app import EXAMPLES, imported, played
 
-ROOT = Path(__file__).resolve().parents[2]
-APP = ROOT / "examples" / "spirt-digits"
+APP = EXAMPLES / "spirt-digits"
 PEERS = 6
 TABLE_LINE = re.compile(r"(peer-\d|newcomer) +(\d+) +(?:([\d.]+) %)? +(?:[\d.e+-]+)? +(?:\d+ to \d+)? +(.*)")
 
 
-def app_config() -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads((APP / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
-
-
 @pytest.fixture(scope="module")
 def digits() -> Iterator[SimpleNamespace]:
-    """The app's three modules, imported as Flower imports them: from the app's folder."""
-    threads = torch.get_num_threads()
-    sys.path.insert(0, str(APP))
-    from spirt_digits import client_app, server_app, task
-
-    yield SimpleNamespace(client=client_app, server=server_app, task=task)
-    sys.path.remove(str(APP))
-    for name in [name for name in sys.modules if name.split(".")[0] == "spirt_digits"]:
-        del sys.modules[name]
-    torch.set_num_threads(threads)
+    with imported(APP) as app:
+        yield app
 
 
-def play(digits: SimpleNamespace, results: Path, **overrides: Any) -> dict[str, Any]:
-    """What a run with these settings writes."""
-    given = {key.replace("_", "-"): value for key, value in overrides.items()}
-    config = {**app_config(), "store": "memory", **given, "results-path": str(results)}
-    with InProcessGrid(digits.client.app, PEERS, run_config=config) as grid:
-        grid.run_app(digits.server.app)
-    return json.loads(results.read_text())
+def play(digits: SimpleNamespace, results: Path, **settings: Any) -> dict[str, Any]:
+    return played(digits, PEERS, results, **{"store": "memory", **settings})
 
 
 def honest(run: dict[str, Any]) -> list[dict[str, Any]]:
@@ -96,18 +76,6 @@ def test_shares_hold_every_digit_once(digits):
     shares = [digits.task.share(examples, i, PEERS, 0) for i in range(PEERS)]
     assert sum(len(each.labels) for each in shares) == len(examples.labels)
     assert torch.equal(torch.cat([s.labels for s in shares]).bincount(), examples.labels.bincount())
-
-
-@pytest.fixture(scope="module")
-def flower() -> Iterator[Any]:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        from _flower import LocalFlower
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-    with LocalFlower() as running:
-        yield running
-    assert running.pids() == set()
 
 
 @pytest.mark.system

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from flwr_byzantine.protocols.guanyu import GuanYuSettings, ModelFilters
+from flwr_byzantine.protocols.guanyu import GuanYuSettings, Memory, ModelFilters
 
 RATE = 0.1
 SETTINGS = GuanYuSettings.byzsgd(5, 1, 4, 1, exchange_every=1)
@@ -83,5 +83,5 @@ def test_without_byzantine_workers_no_model_is_an_outlier():
 
 
 def test_servers_are_asked_in_turn_so_that_a_liar_is_left_after_one_refusal():
-    filters = ModelFilters(SETTINGS, first_server=3)
+    filters = ModelFilters(SETTINGS, memory=Memory(asked=3))
     assert [filters.next_server() for _ in range(6)] == [3, 4, 0, 1, 2, 3]

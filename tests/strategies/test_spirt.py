@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.clientapp import ClientApp
 
 from flwr_byzantine.clients import peer_app
-from flwr_byzantine.roster import REPORT, SPIRT, START, WHO
+from flwr_byzantine.roster import SPIRT
 from flwr_byzantine.signing import PrivateKey
 from flwr_byzantine.strategies import Spirt
 from flwr_byzantine.testing import InProcessGrid
@@ -161,18 +161,18 @@ def test_peers_that_all_fit_at_once_train_in_one_message_each():
     result = train(spirt(resident=False), peer_app(tracked), nodes=4, max_workers=4)
     assert len(result.peers) == 4
     assert spread(result) < 1e-6
-    assert not any(thread.name == "spirt-peer" for thread in threading.enumerate())
+    assert not any(thread.name == "spirt-node" for thread in threading.enumerate())
 
 
 def test_no_thread_and_no_store_is_left_in_the_end():
-    from flwr_byzantine.clients.spirt import node
+    from flwr_byzantine.clients._roles import node
 
     def no_answer(reply, sent):
-        return None if sent.metadata.message_type == WHO else reply
+        return None if sent.metadata.message_type == SPIRT.who else reply
 
     train(spirt(), nodes=6, faults={1: no_answer})
     assert not node._stores
-    assert not [thread.name for thread in threading.enumerate() if thread.name == "spirt-peer" and thread.is_alive()]
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "spirt-node" and thread.is_alive()]
 
 
 def test_a_node_that_fails_is_counted_and_the_others_go_on():
@@ -190,11 +190,11 @@ def test_a_node_that_fails_is_counted_and_the_others_go_on():
 
 def test_nodes_that_cannot_say_who_they_are_take_no_part():
     def no_answer(reply, sent):
-        return None if sent.metadata.message_type == WHO else reply
+        return None if sent.metadata.message_type == SPIRT.who else reply
 
     def not_its_own_key(reply, sent):
-        if sent.metadata.message_type == WHO:
-            reply.content[SPIRT]["peer"] = PrivateKey.from_seed(bytes(32)).peer
+        if sent.metadata.message_type == SPIRT.who:
+            reply.content[SPIRT.name]["peer"] = PrivateKey.from_seed(bytes(32)).peer
         return reply
 
     result = train(spirt(), nodes=6, faults={1: no_answer, 2: not_its_own_key})
@@ -207,8 +207,8 @@ def test_nodes_that_cannot_say_who_they_are_take_no_part():
 @pytest.mark.parametrize("told", [{}, {"peer": 1}, {"peer": "x", "seat": b"", "slots": 0, "process": ""}])
 def test_any_answer_to_who_are_you_is_a_seat_or_a_reason(told):
     def strange(reply, sent):
-        if sent.metadata.message_type == WHO:
-            reply.content = RecordDict({SPIRT: ConfigRecord(told)} if told else {})
+        if sent.metadata.message_type == SPIRT.who:
+            reply.content = RecordDict({SPIRT.name: ConfigRecord(told)} if told else {})
         return reply
 
     result = train(spirt(), nodes=5, faults={3: strange})
@@ -218,7 +218,7 @@ def test_any_answer_to_who_are_you_is_a_seat_or_a_reason(told):
 
 def test_a_final_model_of_nans_is_left_out_with_the_reason():
     def poisoned(reply, sent):
-        if sent.metadata.message_type == REPORT and "arrays" in reply.content:
+        if sent.metadata.message_type == SPIRT.report and "arrays" in reply.content:
             arrays = {"w": Array(np.full((3, 4), np.nan, np.float32)), "steps": Array(np.array(7))}
             reply.content["arrays"] = ArrayRecord(arrays)
         return reply
@@ -236,8 +236,8 @@ def test_a_server_cannot_move_a_peer_to_another_store():
         def configure_train(self, *args, **keywords):
             messages = list(super().configure_train(*args, **keywords))
             for message in messages:
-                seats = message.content[SPIRT]["seats"]
-                message.content[SPIRT]["seats"] = [seats[1], *seats[1:]]
+                seats = message.content[SPIRT.name]["seats"]
+                message.content[SPIRT.name]["seats"] = [seats[1], *seats[1:]]
             return messages
 
     result = train(Moving("median", num_malicious_nodes=1, settings=SETTINGS), nodes=5)
@@ -292,7 +292,7 @@ def test_an_unknown_attack_fails_on_every_node():
 
 def test_a_peer_whose_numbers_cannot_be_does_not_spoil_the_others():
     def absurd(reply, sent):
-        if sent.metadata.message_type == REPORT and "metrics" in reply.content:
+        if sent.metadata.message_type == SPIRT.report and "metrics" in reply.content:
             series = reply.content["metrics"]
             reply.content["metrics"] = MetricRecord({name: [math.inf] * len(series[name]) for name in series})
         return reply
@@ -310,8 +310,8 @@ def test_start_messages_carry_no_gradient_and_come_once():
         return reply
 
     train(spirt(), nodes=4, faults={0: watched})
-    assert seen.count(START) == 1
-    assert seen.count(WHO) == 1
+    assert seen.count(SPIRT.start) == 1
+    assert seen.count(SPIRT.who) == 1
 
 
 def test_nodes_that_do_not_come_are_not_waited_for_for_ever():

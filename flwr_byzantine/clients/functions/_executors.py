@@ -32,7 +32,7 @@ def executor(kind: Kind = "in-process", *, workers: int | None = None, options: 
     Within Flower's simulation every node is a Ray actor that holds its CPUs: ``in-process`` is right there.
 
     Args:
-        kind: One of :data:`KINDS`.
+        kind: "in-process", "processes", "ray" or "lithops".
         workers: How many calls may run at a time; None for what there is. In process it is 1.
         options: Of the kind.
 

@@ -4,8 +4,9 @@
 signed in its own, the others read it there, and nobody is waited for but a quorum.
 """
 
+from flwr_byzantine.clients.guanyu.app import guanyu_app
 from flwr_byzantine.clients.guanyu.config import GuanYuConfig
-from flwr_byzantine.clients.guanyu.history import GuanYuHistory
+from flwr_byzantine.clients.guanyu.history import GuanYuHistory, StepRecord
 from flwr_byzantine.clients.guanyu.node import GuanYuNode
 
-__all__ = ["GuanYuConfig", "GuanYuHistory", "GuanYuNode"]
+__all__ = ["GuanYuConfig", "GuanYuHistory", "GuanYuNode", "StepRecord", "guanyu_app"]

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
+from flwr_byzantine.clients._scratch import Scratch, checked_gradient
 from flwr_byzantine.clients.functions import BatchGradient
 from flwr_byzantine.clients.guanyu.config import GuanYuConfig
 from flwr_byzantine.protocols.guanyu import GuanYuSettings, Message
@@ -24,7 +24,7 @@ GradientOf = Callable[[Tensor, int], Tensor | BatchGradient]
 
 
 @dataclass
-class Bench:
+class Bench(Scratch):
     """The tensors of one node.
 
     Args:
@@ -38,22 +38,9 @@ class Bench:
     settings: GuanYuSettings
     model: str = ""
     """The key of the model that one is at."""
-    _kept: dict[str, int] = field(default_factory=dict)
-    _number: int = 0
+    kept: dict[str, int] = field(default_factory=dict)
+    number: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def key(self, what: str, step: int) -> str:
-        """A key of its own for a tensor that is needed until the end of a step."""
-        with self._lock:
-            name, self._number = f"{what}:{step}:{self._number}", self._number + 1
-            self._kept[name] = step
-        return name
-
-    def put(self, what: str, step: int, value: Tensor) -> str:
-        """Keep a tensor until the end of a step; its key."""
-        key = self.key(what, step)
-        self.store.put(key, value)
-        return key
 
     def stepped(self, step: int, gradients: Sequence[Message]) -> str:
         """The key of one's own model after a step along what the rule makes of the gradients, in the database."""
@@ -78,20 +65,8 @@ class Bench:
         at = self.store.get(model)
         found = function(at.clone(), step)
         value = found.gradient if isinstance(found, BatchGradient) else found
-        if not isinstance(value, Tensor):
-            raise TypeError(f"a gradient is a tensor or a BatchGradient, got {type(value).__name__}")
-        if value.shape != at.shape or value.dtype != at.dtype:
-            raise ValueError(
-                f"a gradient must be {at.dtype}{list(at.shape)} as the model is, got {value.dtype}{list(value.shape)}"
-            )
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError("a gradient holds numbers that are not finite")
-        return self.put("gradient", step, value)
+        return self.put("gradient", step, checked_gradient(value, at, kinds="a tensor or a BatchGradient"))
 
     def tidy(self, step: int) -> None:
         """Delete what was needed before a step, but not the model that one is at."""
-        with self._lock:
-            gone = [key for key, of in self._kept.items() if of < step and key != self.model]
-            for key in gone:
-                del self._kept[key]
-        self.store.delete(*gone)
+        self.delete_before(step, {self.model})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from flwr_byzantine.clients.guanyu._bench import Bench, GradientOf
@@ -56,11 +57,14 @@ class Hands:
     answer: Callable[[Event], None]
     function: GradientOf | None = None
     attack: PeerAttack | None = None
+    apart: Callable[[int, float], None] = lambda step, distance: None
+    """Told how far the node's own model was from the median that replaced it at a step."""
     failed: str | None = None
     """What went wrong with its own work."""
     lane: Lane = field(default_factory=lambda: Lane("guanyu-work"))
     _begun: int = 0
     _done: int = 0
+    _exchanged: tuple[int, Tensor] | None = None
 
     @property
     def busy(self) -> bool:
@@ -98,9 +102,19 @@ class Hands:
 
     def _publish(self, message: Message) -> None:
         value = self.bench.store.get(message.value)
+        self._measure(message, value)
         if self.attack is not None:
             value = self.attack(value, [], round=message.step)
         self.post.publish(self.bench.store, value, message.kind, message.step)
+
+    def _measure(self, message: Message, value: Tensor) -> None:
+        """Compare a server's model before and after an exchange: both pass here, and none is fetched for it."""
+        if message.kind is Kind.EXCHANGE:
+            self._exchanged = message.step, value
+        elif self._exchanged is not None:
+            (step, before), self._exchanged = self._exchanged, None
+            if step == message.step - 1:
+                self.apart(step, float(torch.linalg.vector_norm(value - before)))
 
     def _compute(self, action: Aggregate | CatchUp | Compute | Contract) -> None:
         step = action.step

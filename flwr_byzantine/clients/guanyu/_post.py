@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from flwr_byzantine.errors import TooLargeError
+from flwr_byzantine.clients._fetching import fetched
 from flwr_byzantine.protocols.guanyu import Kind
 from flwr_byzantine.signing import (
     STATEMENT_BYTES,
     Expected,
     PeerKey,
     PrivateKey,
-    Reason,
     Rejected,
     Verified,
     envelope_bytes,
@@ -57,7 +56,7 @@ class Post:
         run: Signatures of another run count for nothing.
         form: Dtype and shape of the model.
         retain_steps: For how many steps what one published stays.
-        counted: Told the bytes that were read and written.
+        counted: Told ``(whose store, kind, bytes)`` of all that is read, and of what is written in one's own.
     """
 
     key: PrivateKey
@@ -65,7 +64,7 @@ class Post:
     run: str
     form: tuple[torch.dtype, tuple[int, ...]]
     retain_steps: int
-    counted: Callable[[int, int], None] = lambda read, written: None
+    counted: Callable[[str, str, int], None] = lambda owner, kind, size_bytes: None
     _published: deque[tuple[int, str]] = field(default_factory=deque)
 
     def publish(self, store: TensorStore, value: Tensor, kind: Kind, step: int) -> None:
@@ -74,7 +73,8 @@ class Post:
         head = sign_envelope(self.key, b"", run=self.run, round=step, kind=head_of(kind))
         store.publish(name_of(kind, step), envelope)
         store.publish(head_of(kind), head)
-        self.counted(0, len(envelope) + len(head))
+        self.counted(self.key.peer, kind.value, len(envelope))
+        self.counted(self.key.peer, head_of(kind), len(head))
         self._published.append((step, name_of(kind, step)))
         while self._published and self._published[0][0] <= step - self.retain_steps:
             store.withdraw(self._published[0][1])
@@ -113,10 +113,7 @@ class Post:
         return found if isinstance(found, Rejected) else (data, found.round)
 
     def _fetch(self, reader: TensorStore, name: str, expected: Expected) -> bytes | Rejected | None:
-        try:
-            data = reader.read(name, max_bytes=expected.max_bytes)
-        except TooLargeError as error:
-            return expected.rejected(expected.peer, Reason.TOO_LARGE, str(error))
-        if data is not None:
-            self.counted(len(data), 0)
+        data = fetched(reader, name, expected)
+        if isinstance(data, bytes):
+            self.counted(expected.peer or "", expected.kind, len(data))
         return data

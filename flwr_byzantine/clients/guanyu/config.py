@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import types
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, get_args, get_type_hints
 
-from flwr_byzantine.clients.peer._choose import nearest_of, rule_of
+from flwr_byzantine.clients._choose import rule_of
+from flwr_byzantine.clients._settings import Settings
 from flwr_byzantine.protocols.guanyu import GuanYuSettings
 from flwr_byzantine.rules import Aggregator
 from flwr_byzantine.signing import Expected
@@ -18,7 +15,7 @@ __all__ = ["GuanYuConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuanYuConfig:
+class GuanYuConfig(Settings):
     """How servers and workers train together, and how patient they are; all have the same.
 
     Raises:
@@ -39,13 +36,13 @@ class GuanYuConfig:
     run: str = "run"
     """Its name: signatures of another run count for nothing."""
     byzantine_servers: int = 0
-    """f: how many servers may lie."""
+    """How many servers may lie, f."""
     byzantine_workers: int = 0
-    """f_w: how many workers may lie."""
+    """How many workers may lie, f_w."""
     model_quorum: int = 0
-    """q: models to wait for; 0 for n - f. At most n - f; less lets honest servers stop too."""
+    """Models to wait for, q; 0 for n - f. At most n - f; less lets honest servers stop too."""
     gradient_quorum: int = 0
-    """q_w: gradients to wait for; 0 for m - f_w."""
+    """Gradients to wait for, q_w; 0 for m - f_w."""
     model_rule: str = "median"
     gradient_rule: str = "multi-krum"
     exchange_every: int = 1
@@ -72,8 +69,7 @@ class GuanYuConfig:
     """How long one's store stays readable after the last step, so that others can finish."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _check_type(field.name, getattr(self, field.name))
+        self._check_types()
         if not (0 < self.learning_rate < math.inf and 0 <= self.decay < math.inf):
             raise ValueError(f"learning_rate must be > 0 and decay >= 0, got {self.learning_rate} and {self.decay}")
         if self.steps is not None and self.steps < 1:
@@ -86,23 +82,6 @@ class GuanYuConfig:
             raise ValueError("idle_s and store_patience_s must be > 0 and stay_s >= 0")
         Expected(run=self.run, kind="model", rounds=range(1), max_bytes=1 << 20)  # its run is checked there
         _ = rule_of(self.model_rule), rule_of(self.gradient_rule)
-
-    @classmethod
-    def from_mapping(cls, settings: Mapping[str, Any]) -> Self:
-        """The configuration in a mapping, of a TOML file say: names with ``-`` or ``_``.
-
-        Raises:
-            TypeError: If a value is of another type.
-            ValueError: If a name is unknown, with the nearest one; or a value is out of its range.
-        """
-        given: dict[str, Any] = {}
-        for name, value in settings.items():
-            field = str(name).replace("-", "_")
-            if field not in _HINTS or field in given:
-                kebab = [known.replace("_", "-") for known in _HINTS]
-                raise ValueError(f"there is no setting {name!r}{nearest_of(str(name).replace('_', '-'), kebab)}")
-            given[field] = value
-        return cls(**given)
 
     def settings(self, servers: int, workers: int) -> GuanYuSettings:
         """The numbers and rules that the machines work with.
@@ -132,17 +111,6 @@ class GuanYuConfig:
         return self.learning_rate / (1 + self.decay * (step - 1))
 
 
-_HINTS: dict[str, Any] = get_type_hints(GuanYuConfig)
-
-
 def _bound(text: str, f: int) -> Aggregator:
     rule = rule_of(text)
     return rule.bind(f=f) if "f" in rule.accepts else rule
-
-
-def _check_type(name: str, value: object) -> None:
-    hint = _HINTS[name]
-    kinds: tuple[type, ...] = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    wanted = (*kinds, int) if float in kinds else kinds
-    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        raise TypeError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, got {value!r:.80}")

@@ -13,6 +13,7 @@ from torch import Tensor
 from flwr_byzantine.clients.guanyu._bench import Bench, GradientOf
 from flwr_byzantine.clients.guanyu._hands import Hands
 from flwr_byzantine.clients.guanyu._journal import Journal
+from flwr_byzantine.clients.guanyu._meter import Meter
 from flwr_byzantine.clients.guanyu._post import Post
 from flwr_byzantine.clients.guanyu._watch import Pace, Watch
 from flwr_byzantine.clients.guanyu.config import GuanYuConfig
@@ -109,6 +110,7 @@ class GuanYuNode:
         self._models, self._gradients = self._paces()
         self._sources = [(peer, Kind.MODEL if self.role == "worker" else Kind.EXCHANGE) for peer in servers]
         self._sources += [(peer, Kind.GRADIENT) for peer in workers if self.role == "server"]
+        self._meter = Meter(self.id, self._sources, exchange_every=settings.exchange_every)
         self._begun = self._heard = time.monotonic()
         self._started = threading.Lock()
 
@@ -130,8 +132,9 @@ class GuanYuNode:
         if not self._started.acquire(blocking=False):
             raise RuntimeError(f"node {self.name} was run before: make another")
         form = (model.dtype, tuple(model.shape))
-        post = Post(self._key, self._ring, self.config.run, form, self.config.retain_steps, self._journal.add_bytes)
+        post = Post(self._key, self._ring, self.config.run, form, self.config.retain_steps, self._meter.count)
         hands = Hands(self._bench, post, self._own, self._journal, self._events.put, self._gradient, self._attack)
+        hands.apart = self._meter.note_distance
         threads = self._watch(post)
         self._begun = self._heard = time.monotonic()
         try:
@@ -144,7 +147,8 @@ class GuanYuNode:
         for thread in threads:
             thread.join(END_S / len(threads))
         self._journal.say("%s at step %d", status, self._machine.step)
-        return GuanYuHistory(self.id, self.role, status, self.status(), self._last_model())
+        steps = list(self._meter.records)
+        return GuanYuHistory(self.id, self.role, status, self.status(), self._last_model(), steps)
 
     def stop(self) -> None:
         """Make :meth:`run` return, within a second or so. Others see a crash."""
@@ -163,6 +167,7 @@ class GuanYuNode:
             "running-s": round(seconds, 3),
             "store-away": self._own.is_away,
             **self._journal.status(),
+            **self._meter.status(),
         }
 
     def _paces(self) -> tuple[Pace, Pace]:
@@ -189,6 +194,7 @@ class GuanYuNode:
         except Exception as error:  # one's own store refuses, for lack of memory say; this is read again
             self._journal.reject(self.id, f"own-store: {type(error).__name__}: {error}"[:200])
         for key in kept:
+            self._meter.came(sender, kind, step)
             self._events.put(Arrived(Message(kind, sender, step, key)))
         return bool(kept)
 
@@ -217,6 +223,7 @@ class GuanYuNode:
                 hands.ask()
 
     def _entered(self, step: int, hands: Hands) -> None:
+        self._meter.enter(step, now=time.monotonic())
         self._models.enter(step)
         self._gradients.enter(step)
         hands.tidy(step)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from flwr_byzantine.clients._scratch import Scratch, checked_gradient
 from flwr_byzantine.clients.functions import BatchFailed, BatchGradient
 from flwr_byzantine.clients.peer._roster import Roster
 from flwr_byzantine.clients.peer.config import PeerConfig
@@ -25,6 +25,7 @@ from flwr_byzantine.stores import TensorStore, momentum_step, running_mean, scri
 
 __all__ = ["Averaged", "Bench", "Going", "Step"]
 
+KINDS = "a tensor, a BatchGradient or a BatchFailed"
 OWN_ROW = {"pivot", "reference"}
 """Keywords of rules for which one's own average stands."""
 Going = Callable[[], None]
@@ -49,7 +50,7 @@ class Averaged(NamedTuple):
 
 
 @dataclass
-class Bench:
+class Bench(Scratch):
     """The tensors of one peer.
 
     Args:
@@ -72,19 +73,6 @@ class Bench:
     """Of the next key."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def key(self, what: str, round: int) -> str:
-        """A key of its own for a tensor that is needed until the end of a round."""
-        with self._lock:
-            name, self.number = f"{what}:{round}:{self.number}", self.number + 1
-            self.kept[name] = round
-        return name
-
-    def put(self, what: str, round: int, value: Tensor) -> str:
-        """Keep a tensor until the end of a round; its key."""
-        key = self.key(what, round)
-        self.store.put(key, value)
-        return key
-
     def average(
         self, model: str, round: int, gradients: Callable[[Tensor, int], Iterable[object]], going: Going
     ) -> Averaged:
@@ -103,7 +91,7 @@ class Bench:
                 left_out += 1
                 continue
             value = item.gradient if isinstance(item, BatchGradient) else item
-            self.store.put(batch, _checked(value, start))
+            self.store.put(batch, checked_gradient(value, start, kinds=KINDS))
             self.store.run(running_mean(count), [mean if count else batch, batch], to=mean)
             count += 1
             if isinstance(item, BatchGradient):
@@ -186,28 +174,8 @@ class Bench:
             del self.models[old]
         return frozenset({*self.models.values(), self.velocity or ""})
 
-    def tidy(self, round: int, in_use: frozenset[str]) -> None:
-        """Delete what was needed before a round, but not what is still in use."""
-        with self._lock:
-            gone = [key for key, until in self.kept.items() if until < round and key not in in_use]
-            for key in gone:
-                del self.kept[key]
-        self.store.delete(*gone)
-
 
 def _seed(rows: Sequence[Row]) -> int:
     """For rules that draw: the same for all who have the same rows, and known to nobody before these are there."""
     digests = sorted((row.peer, row.digest) for row in rows)
     return int.from_bytes(sha256(b"".join(digest for _, digest in digests)).digest()[:7], "little")
-
-
-def _checked(value: object, like: Tensor) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"a gradient is a tensor, a BatchGradient or a BatchFailed, got {type(value).__name__}")
-    if value.shape != like.shape or value.dtype != like.dtype:
-        raise ValueError(
-            f"a gradient must be {like.dtype}{list(like.shape)} as the model is, got {value.dtype}{list(value.shape)}"
-        )
-    if not bool(torch.isfinite(value).all()):
-        raise ValueError("a gradient holds numbers that are not finite")
-    return value

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter, deque
 from dataclasses import asdict
 from typing import Any
 
+from flwr_byzantine.clients._node_journal import MAX_KINDS, NodeJournal
 from flwr_byzantine.clients.peer.history import RoundRecord
 from flwr_byzantine.protocols import Reason, Report
 
@@ -15,8 +15,6 @@ __all__ = ["Journal"]
 
 log = logging.getLogger("flwr_byzantine.peer")
 
-MAX_KINDS = 1000
-"""Most pairs of peer and reason that are told apart."""
 MAX_REJECTED = 200
 RECENT_ROUNDS = 20
 MAX_RECORDS = 10_000
@@ -35,32 +33,21 @@ QUIET = {Reason.DUPLICATE, Reason.LATE, Reason.UNREACHABLE, Reason.BEHIND}
 """Of every day: counted, and said at the level of information."""
 
 
-class Journal:
+class Journal(NodeJournal):
     """One peer's records. Any number of threads may write.
 
     Args:
-        own: The peer's id.
         name: How log lines call it.
     """
 
-    def __init__(self, own: str, name: str) -> None:
-        self._own, self._name = own, name
-        self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, str]] = Counter()
+    def __init__(self, name: str) -> None:
+        super().__init__(name, log)
         self._said: Counter[tuple[str, str]] = Counter()
         self._recent: deque[RoundRecord] = deque(maxlen=RECENT_ROUNDS)
         self._phase: tuple[str, float] = ("", 0.0)
         self._open: RoundRecord | None = None
         self.records: deque[RoundRecord] = deque(maxlen=MAX_RECORDS)
         self.read_bytes = self.written_bytes = 0
-
-    def say(self, line: str, *args: object) -> None:
-        """Log one line of one's own."""
-        log.info(f"%s: {line}", self._name, *args)
-
-    def warn(self, line: str, *args: object) -> None:
-        """Log one line that the operator should read."""
-        log.warning(f"%s: {line}", self._name, *args)
 
     def report(self, report: Report) -> None:
         """Count and log what the machine reports."""
@@ -73,8 +60,7 @@ class Journal:
         parts = reason.split(": ")
         code = ": ".join(parts[: 2 if parts[0] == Reason.REFUSED else 1])
         with self._lock:
-            known = (peer, code) in self._counts or len(self._counts) < MAX_KINDS
-            self._counts[(peer, code) if known else ("others", code)] += 1
+            self._count(peer, code)
             pair = (peer, reason)
             if self._open is not None and pair not in self._open.rejected and len(self._open.rejected) < MAX_REJECTED:
                 self._open.rejected.append(pair)
@@ -141,12 +127,9 @@ class Journal:
     def status(self) -> dict[str, Any]:
         """What can be shown, of JSON's types."""
         with self._lock:
-            rejected: dict[str, dict[str, int]] = {}
-            for (peer, code), count in self._counts.items():
-                rejected.setdefault(peer, {})[code] = count
             last = self._recent[-1] if self._recent else None
             return {
-                "rejected": rejected,
+                "rejected": self._rejected(),
                 "read-bytes": self.read_bytes,
                 "written-bytes": self.written_bytes,
                 "rounds": [asdict(record) for record in self._recent],

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flwr_byzantine.clients._fetching import fetched
 from flwr_byzantine.clients.peer.board import MAX_BOARD_BYTES
 from flwr_byzantine.clients.peer.config import PeerConfig
-from flwr_byzantine.errors import TooLargeError
 from flwr_byzantine.signing import (
     STATEMENT_BYTES,
     Expected,
     PeerKey,
     PrivateKey,
-    Reason,
     Rejected,
     Verified,
     envelope_bytes,
@@ -77,12 +76,9 @@ class Mail:
             Exception: Whatever the reader raises if the store does not answer.
         """
         expected = self._expected(peer, kind, round)
-        try:
-            data = reader.read(name_of(kind, round), max_bytes=expected.max_bytes)
-        except TooLargeError as error:
-            return expected.rejected(peer, Reason.TOO_LARGE, str(error))
-        if data is None:
-            return None
+        data = fetched(reader, name_of(kind, round), expected)
+        if not isinstance(data, bytes):
+            return data
         self.counted(len(data))
         return self.open(data, expected)
 
@@ -98,12 +94,11 @@ class Mail:
     def own(self, store: TensorStore, kind: str, round: int) -> tuple[bytes, Verified] | None:
         """What one published oneself, in an earlier life perhaps: the envelope and what is in it."""
         expected = self._expected(self.key.peer, kind, round)
-        try:
-            data = store.read(name_of(kind, round), max_bytes=expected.max_bytes)
-        except TooLargeError:
+        data = fetched(store, name_of(kind, round), expected)
+        if not isinstance(data, bytes):
             return None
-        opened = None if data is None else self.open(data, expected)
-        return (data, opened) if data is not None and isinstance(opened, Verified) else None
+        opened = self.open(data, expected)
+        return (data, opened) if isinstance(opened, Verified) else None
 
     def trust(self, key: PeerKey) -> None:
         """Put a peer that was admitted on the keyring."""

@@ -94,7 +94,7 @@ class Peer:
         self._address, self._connect = address, connect
         known = {**ring, key.peer: ring.get(key.peer, key.public())}
         self.name = known[key.peer].label
-        self._journal = Journal(key.peer, self.name)
+        self._journal = Journal(self.name)
         self._own = OwnStore(config.store_patience_s, self._journal.warn)
         self._mail = Mail(key, config, known, counted=lambda count: self._journal.add_bytes(read=count))
         self._notices = Notices(config.run, known, frozenset(ring), key.peer)

@@ -62,7 +62,7 @@ class Shell:
         if key is not None:
             self._publish(MODEL, action.round, lambda: mail.sign(bench.store.get(key), MODEL, action.round))
         in_use = bench.retire(action.round)
-        self.work.chore("tidying up", lambda: bench.tidy(action.round, in_use))
+        self.work.chore("tidying up", lambda: bench.delete_before(action.round, in_use))
 
     def _do_Compute(self, action: p.Compute) -> None:  # noqa: N802
         self.journal.begin(action.round)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self, get_args, get_type_hints
 
-from flwr_byzantine.clients.peer._choose import graph_of, nearest_of, rule_of
+from flwr_byzantine.clients._choose import graph_of, rule_of
+from flwr_byzantine.clients._settings import Settings
 from flwr_byzantine.errors import ToleranceError
 from flwr_byzantine.protocols import MembershipPolicy, Quorum, RoundPolicy
 from flwr_byzantine.protocols.graphs import Graph
@@ -22,7 +21,7 @@ MAX_ENVELOPE_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class PeerConfig:
+class PeerConfig(Settings):
     """How a peer trains, and how patient it is. All times are of its own clock.
 
     Raises:
@@ -44,7 +43,7 @@ class PeerConfig:
     rule: str | Aggregator = "trimmed-mean"
     """A rule, or its text: ``trimmed-mean``, ``nnm >> krum``."""
     byzantine: int = 0
-    """f: how many members (on a graph: neighbours) may lie."""
+    """How many members (on a graph: neighbours) may lie, f."""
     rounds: int | None = None
     """The last round; None for no end."""
     learning_rate: float = 0.1
@@ -87,8 +86,7 @@ class PeerConfig:
     """The largest envelope that is read while one does not know the model's size."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _check_type(field.name, getattr(self, field.name), _HINTS[field.name])
+        self._check_types()
         if self.byzantine < 0:
             raise ValueError(f"byzantine must be >= 0, got {self.byzantine}")
         if not self.learning_rate > 0 or not 0 <= self.momentum < 1:
@@ -105,23 +103,6 @@ class PeerConfig:
             raise ValueError(f"{self.aggregator} needs {', '.join(sorted(missing))}; bind it")
         if self.gossips_models and not self.aggregator.equivariant:
             raise ValueError(f"{self.aggregator} does not move with its inputs, so it cannot be run over models")
-
-    @classmethod
-    def from_mapping(cls, settings: Mapping[str, Any]) -> Self:
-        """The configuration in a mapping, of a TOML file say: names with ``-`` or ``_``.
-
-        Raises:
-            TypeError: If a value is of another type.
-            ValueError: If a name is unknown, with the nearest one; or a value is out of its range.
-        """
-        given: dict[str, Any] = {}
-        for name, value in settings.items():
-            field = str(name).replace("-", "_")
-            if field not in _HINTS or field in given:
-                kebab = [known.replace("_", "-") for known in _HINTS]
-                raise ValueError(f"there is no setting {name!r}{nearest_of(str(name).replace('_', '-'), kebab)}")
-            given[field] = tuple(value) if field == "peers" and isinstance(value, Sequence) else value
-        return cls(**given)
 
     @cached_property
     def aggregator(self) -> Aggregator:
@@ -177,14 +158,3 @@ class PeerConfig:
             )
         least = needed if self.least is None else max(needed, self.least)
         return Quorum.of(n, f=f, least=least, size=self.quorum)
-
-
-_HINTS: dict[str, Any] = get_type_hints(PeerConfig)
-
-
-def _check_type(name: str, value: Any, hint: Any) -> None:
-    kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    plain = [getattr(kind, "__origin__", kind) for kind in kinds]
-    wanted = (*plain, int) if float in plain else tuple(plain)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        raise TypeError(f"{name} must be {' or '.join(kind.__name__ for kind in plain)}, got {value!r:.80}")

@@ -157,7 +157,7 @@ class PeerStep:
         with self._timed("updating"):
             self._update(round, rows)
         self.round, self._average, self._loss, self._seconds, self._written_bytes = round + 1, None, None, {}, 0
-        self._bench.tidy(self.round, self._bench.retire(self.round))
+        self._bench.delete_before(self.round, self._bench.retire(self.round))
         old = round - self.config.retain_rounds
         self._bench.store.withdraw(*([name_of(kind, old) for kind in (AVERAGE, MODEL)] if old > 0 else []))
         return self._record

@@ -1,59 +1,13 @@
-"""What a peer tells the server in the end, and meanwhile."""
+"""What a peer tells the server of each round."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import torch
-from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from torch import Tensor
 
 from flwr_byzantine.clients.peer import RoundRecord
-from flwr_byzantine.errors import MissingKeyError
-from flwr_byzantine.records import Layout
-from flwr_byzantine.roster import ARRAYS, METRICS, SPIRT
-from flwr_byzantine.rules._script.parsing import PARSING
-from flwr_byzantine.stores import TensorStore
 
-__all__ = ["Outcome", "load_outcome", "load_progress", "round_metrics", "save_failure", "save_progress"]
-
-REPORT, MODEL = "spirt:report", "spirt:model"
-MAX_STATUS = 60_000
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a peer's training ended."""
-
-    model: Tensor
-    """``[d]``, the last model."""
-    metrics: Mapping[str, list[float]]
-    """By name, one number per round, NaN where there is none."""
-    status: Mapping[str, Any]
-    """For JSON."""
-
-    def content(self, sent: ArrayRecord) -> RecordDict:
-        """The reply to the server; arrays that are not floating-point are those that it sent."""
-        with PARSING:  # NumPy reads headers by a part of Python that takes one thread at a time
-            layout = Layout.of(sent)
-            arrays = layout.record(self.model.numpy(), layout.read_buffers(sent))
-        about = ConfigRecord({"done": True, "status": json.dumps(self.status)[:MAX_STATUS]})
-        return RecordDict(
-            {
-                ARRAYS: arrays,
-                METRICS: MetricRecord({**self.metrics}),
-                SPIRT: about,
-            }
-        )
-
-    def save(self, store: TensorStore) -> None:
-        """Keep it in the peer's own store, for whichever process is asked."""
-        store.put(MODEL, self.model)
-        _write(store, {"metrics": dict(self.metrics), "status": self.status})
+__all__ = ["round_metrics"]
 
 
 def round_metrics(
@@ -75,42 +29,3 @@ def round_metrics(
     every = range(1, rounds + 1)
     names = sorted({name for found in named.values() for name in found})
     return {name: [named.get(round, {}).get(name, math.nan) for round in every] for name in names}
-
-
-def load_outcome(store: TensorStore) -> Outcome | None:
-    """What :meth:`Outcome.save` kept, or None as long as there is nothing.
-
-    Raises:
-        RuntimeError: If the peer failed.
-    """
-    found = _read(store)
-    if "error" in found:
-        raise RuntimeError(found["error"])
-    return None if "metrics" not in found else Outcome(store.get(MODEL), found["metrics"], found["status"])
-
-
-def save_progress(store: TensorStore, round: int) -> None:
-    """Keep that a round is over."""
-    _write(store, {"round": round})
-
-
-def load_progress(store: TensorStore) -> int:
-    """The last round that is over; 0 if none is."""
-    return int(_read(store).get("round", 0))
-
-
-def save_failure(store: TensorStore, error: BaseException) -> None:
-    """Keep why the peer failed."""
-    _write(store, {"error": f"{type(error).__name__}: {error}"})
-
-
-def _write(store: TensorStore, document: Mapping[str, Any]) -> None:
-    store.put(REPORT, torch.frombuffer(bytearray(json.dumps(document).encode()), dtype=torch.uint8))
-
-
-def _read(store: TensorStore) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(store.get(REPORT).numpy().tobytes())
-    except MissingKeyError:
-        return {}
-    return found

@@ -1,33 +1,28 @@
-"""One node's part in a run: who takes part, and the peer that goes through the rounds."""
+"""A peer's part in a run: made of what the server sent and of what the node knows, it goes through the rounds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
-from logging import WARNING
 from typing import Any
 
-import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
-from flwr.common.logger import log
 
+from flwr_byzantine.clients._roles.node import Node
+from flwr_byzantine.clients._roles.outcome import Outcome
+from flwr_byzantine.clients._roles.place import Place
+from flwr_byzantine.clients._roles.session import Session, served
+from flwr_byzantine.clients._roles.training import Evaluate, GradientsOf, Training, app_gradients
 from flwr_byzantine.clients.peer import Peer, PeerConfig, RoundRecord
+from flwr_byzantine.clients.peer_metrics import metrics_text
 from flwr_byzantine.clients.spirt.attack import peer_attack
-from flwr_byzantine.clients.spirt.node import Node, open_own, open_reader
-from flwr_byzantine.clients.spirt.report import Outcome, round_metrics, save_failure, save_progress
-from flwr_byzantine.clients.spirt.training import Evaluate, GradientsOf, Training, app_gradients
+from flwr_byzantine.clients.spirt.report import round_metrics
 from flwr_byzantine.errors import StoreError
-from flwr_byzantine.records import Layout
-from flwr_byzantine.roster import ARRAYS, SETTINGS, SPIRT, Seat, read_seat, run_name
-from flwr_byzantine.rules._script.parsing import PARSING
-from flwr_byzantine.signing import Keyring
-from flwr_byzantine.stores import RedisStore, TensorStore
+from flwr_byzantine.roster import SETTINGS, SPIRT, run_name
 
-__all__ = ["Session", "settings_of"]
+__all__ = ["PeerSession", "settings_of"]
 
 
-class Session:
+class PeerSession(Session):
     """A peer made of what the server sent and of what the node knows.
 
     Args:
@@ -45,24 +40,17 @@ class Session:
     def __init__(
         self, node: Node, message: Message, context: Context, source: ClientApp | GradientsOf, evaluate: Evaluate | None
     ) -> None:
-        self.node, self.config = node, settings_of(message, context)
-        self.sent = message.content.array_records[ARRAYS]
-        seats = _seats(message, context)
-        if node.key.peer not in seats:
-            raise ValueError(f"this peer, {node.key.peer[:8]}, has no seat among the {len(seats)} of the run")
-        ring = Keyring(seat.key for seat in seats.values())
-        self.store = open_own(node.store, context)
-        self._readers = _readers(seats, node.key.peer, context, self.config.answer_s)
-        with PARSING:  # NumPy parses the arrays' headers by the same part of Python
-            layout = Layout.of(self.sent)
-            self._model = torch.from_numpy(layout.flatten(self.sent))
-        gradients = app_gradients(source, layout, self.sent, message) if isinstance(source, ClientApp) else source
-        self._training = Training(gradients, evaluate, context)
+        self._context, self.config = context, settings_of(message, context)
+        super().__init__(Place(node, message, context, talk=SPIRT, answer_s=self.config.answer_s))
+        place = self.place
+        if isinstance(source, ClientApp):
+            source = app_gradients(source, place.layout, place.sent, message)
+        self._training = Training(source, evaluate, context)
         self.peer = Peer(
             node.key,
-            ring=ring,
-            store=self.store,
-            readers=self._readers,
+            ring=place.ring,
+            store=place.store,
+            readers=place.readers,
             config=self.config,
             gradients=self._training,
             attack=peer_attack(context, self.config),
@@ -70,7 +58,8 @@ class Session:
 
     def run(self) -> Outcome:
         """Go through all rounds, and say how that went."""
-        history = self.peer.run(self._model)
+        with served(self._context, self.peer.status, metrics_text):
+            history = self.peer.run(self.place.model)
         if history.model is None:
             raise StoreError(f"the last model is lost: {history.status}")
         rounds = self.config.rounds or 0
@@ -81,23 +70,15 @@ class Session:
 
     def run_resident(self) -> None:
         """The same in a thread of its own; progress and outcome are kept in the store."""
-        self.peer.on_round = self._note
-        try:
-            self.run().save(self.store)
-        except Exception as error:  # nobody waits for this thread: what is not kept is lost
-            log(WARNING, "peer %s failed: %s", self.node.key.peer[:8], error)
-            with suppress(StoreError):
-                save_failure(self.store, error)
+        self.peer.on_round = self._note_round
+        super().run_resident()
 
-    def _note(self, record: RoundRecord) -> None:
-        with suppress(StoreError):
-            save_progress(self.store, record.round)
+    def stop(self) -> None:
+        """End it early."""
+        self.peer.stop()
 
-    def close(self) -> None:
-        """Let go of the connections to the others' stores; what others or this process keep stays."""
-        for reader in self._readers.values():
-            if isinstance(reader, RedisStore):
-                reader.close()
+    def _note_round(self, record: RoundRecord) -> None:
+        self.note(record.round)
 
 
 def settings_of(message: Message, context: Context) -> PeerConfig:
@@ -112,30 +93,3 @@ def settings_of(message: Message, context: Context) -> PeerConfig:
     if config.rounds is None:
         raise ValueError("the server must say how many rounds there are")
     return config
-
-
-def _seats(message: Message, context: Context) -> dict[str, Seat]:
-    """By peer id, the seats that are signed, and whose peers are on the node's own keyring if it has one."""
-    record = message.content.config_records[SPIRT]
-    peers, signed = record["peers"], record["seats"]
-    if not isinstance(peers, list) or not isinstance(signed, list):
-        raise TypeError("the roster must be two lists, of peers and of their seats")
-    known = Keyring.load(str(context.node_config["keyring"])) if "keyring" in context.node_config else None
-    seats = {}
-    for peer, data in zip(peers, signed, strict=True):
-        seat = read_seat(data if isinstance(data, bytes) else b"", peer=str(peer), run=run_name(context.run_id))
-        if not isinstance(seat, Seat):
-            log(WARNING, "%s", seat)
-        elif known is not None and seat.key.peer not in known:
-            log(WARNING, "peer %s left out: it is not on this node's keyring", seat.key.peer[:8])
-        else:
-            seats[seat.key.peer] = seat if known is None else Seat(known[seat.key.peer], seat.store)
-    return seats
-
-
-def _readers(seats: Mapping[str, Seat], own: str, context: Context, timeout_s: float) -> dict[str, TensorStore]:
-    readers = {}
-    for peer, seat in seats.items():
-        if peer != own:
-            readers[peer] = open_reader(seat.store, context, timeout_s=timeout_s)
-    return readers

@@ -8,12 +8,13 @@ A driver carries messages and computes; the machines say what counts. Both follo
     for action in server.handle(Arrived(message)):
         do(action)
 
-Workers of the synchronous version of ByzSGD ask one server per step, and judge its model by :class:`ModelFilters`.
+Workers of the synchronous version of ByzSGD ask one server between exchanges, and judge its model by
+:class:`ModelFilters`.
 
 Time never enters: nothing is waited for but messages, and never for more than a quorum of them.
 """
 
-from flwr_byzantine.protocols.guanyu.filters import ModelFilters, Verdict
+from flwr_byzantine.protocols.guanyu.filters import Last, Memory, ModelFilters, Verdict
 from flwr_byzantine.protocols.guanyu.messages import (
     Action,
     Aggregate,
@@ -51,6 +52,8 @@ __all__ = [
     "GuanYuSettings",
     "GuanYuWorker",
     "Kind",
+    "Last",
+    "Memory",
     "Message",
     "ModelFilters",
     "Phase",

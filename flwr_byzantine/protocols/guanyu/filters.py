@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from flwr_byzantine.errors import ToleranceError
 from flwr_byzantine.protocols.guanyu.settings import GuanYuSettings
 
-__all__ = ["ModelFilters", "Verdict"]
+__all__ = ["Last", "Memory", "ModelFilters", "Verdict"]
 
 REMEMBERED = 1000
 """Lipschitz coefficients kept; the quantile of the last ones stands for that of all."""
@@ -27,16 +27,38 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class _Last:
-    """Where the worker computed last, what it found there, and where one step of its own leads."""
+class Last:
+    """The step that a worker took last: where it computed, and what it found there."""
 
     model: Tensor
     gradient: Tensor
-    guess: Tensor
+    rate: float
+
+    @property
+    def guess(self) -> Tensor:
+        """Where one step of its own leads."""
+        return self.model - self.rate * self.gradient
+
+
+@dataclass
+class Memory:
+    """What the filters remember from step to step; a driver may keep it elsewhere in between.
+
+    Args:
+        asked: The number of the server to ask next.
+        reach: Rate times length of the gradient at the last exchange's step.
+        coefficients: Lipschitz coefficients met, the last ones.
+        last: None before the first model.
+    """
+
+    asked: int = 0
+    reach: float = math.inf
+    coefficients: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    last: Last | None = None
 
 
 class ModelFilters:
-    r"""What a worker of synchronous ByzSGD believes of the one model that it asks for in each step.
+    r"""What a worker of synchronous ByzSGD believes of the one model that it asks for between exchanges.
 
     The worker goes one step by its own last gradient :math:`g_t` from the last model :math:`\theta_t` that it took, to
     a guess :math:`\hat\theta`. The next model :math:`\theta'`, with the worker's gradient :math:`g'` at it, must pass:
@@ -50,13 +72,16 @@ class ModelFilters:
     .. math:: \lVert \hat\theta - \theta' \rVert < \eta_\tau \lVert g_\tau \rVert
               \Bigl(\frac{(3T + 2)(m - f_w)}{4 f_w} + 2 ((t - 1) \bmod T)\Bigr).
 
-    A model that fails is dropped, and the worker asks the next server: :meth:`next_server`. The first model passes
-    unseen, since all honest servers begin alike. El-Mhamdi et al., Genuinely Distributed Byzantine Machine Learning,
-    arXiv:1905.03853; a model whose gradient is not finite fails, of which the paper says nothing.
+    A model that fails is dropped, and the worker asks the next server: :meth:`next_server`. After each exchange, where
+    nothing is known yet, or where every server failed, the worker is to :meth:`take` the median of a quorum: whoever a
+    liar led astray is back then. Judged without it, the first model passes unseen.
+
+    El-Mhamdi et al., Genuinely Distributed Byzantine Machine Learning, arXiv:1905.03853, from memory: nothing here has
+    been compared with its text. Added: a gradient that is not finite fails; the median where every server failed.
 
     Args:
         settings: The numbers, with :math:`T` = ``exchange_every``.
-        first_server: Where the worker begins to ask.
+        memory: Of the steps before; empty at first.
 
     Raises:
         ToleranceError: If no server can be told from a Byzantine one: ``n < 2f + 1``.
@@ -72,18 +97,19 @@ class ModelFilters:
         'outliers filter: 11.71 from the guess, more than 0.4243'
     """
 
-    def __init__(self, settings: GuanYuSettings, *, first_server: int = 0) -> None:
+    def __init__(self, settings: GuanYuSettings, *, memory: Memory | None = None) -> None:
         if settings.n < 2 * settings.f + 1:
             raise ToleranceError(f"ModelFilters needs n >= 2f + 1 = {2 * settings.f + 1} servers, got n = {settings.n}")
-        self.settings, self._asked = settings, first_server
-        self._coefficients: deque[float] = deque(maxlen=REMEMBERED)
-        self._last: _Last | None = None
-        self._reach = math.inf
+        self.settings, self.memory = settings, memory or Memory()
+
+    def gathers_at(self, step: int) -> bool:
+        """Whether to :meth:`take` the median of a quorum in a step, counted from 1, rather than to judge one model."""
+        return (step - 1) % self.settings.exchange_every == 0 or not self.memory.coefficients
 
     def next_server(self) -> int:
         """The number of the server to ask now: another one each time, so that no liar is asked for ever."""
-        asked = self._asked
-        self._asked = (asked + 1) % self.settings.n
+        asked = self.memory.asked % self.settings.n
+        self.memory.asked = asked + 1
         return asked
 
     def judge(self, step: int, model: Tensor, gradient: Tensor, *, rate: float) -> Verdict:
@@ -100,27 +126,37 @@ class ModelFilters:
         """
         verdict = self._verdict(step, model, gradient)
         if verdict.accepted:
-            if (step - 1) % self.settings.exchange_every == 0:
-                self._reach = rate * float(gradient.norm())
-            self._last = _Last(model.clone(), gradient.clone(), model - rate * gradient)
+            self._remember(step, model, gradient, rate)
         return verdict
+
+    def take(self, step: int, model: Tensor, gradient: Tensor, *, rate: float) -> None:
+        """Remember the median of a quorum, or what all honest servers begin with, whatever the filters would say."""
+        # Only where there is none yet: a median's coefficients are smaller than those of single servers' models.
+        if self.memory.last is not None and not self.memory.coefficients:
+            self.memory.coefficients.append(_coefficient(gradient, self.memory.last))
+        self._remember(step, model, gradient, rate)
+
+    def _remember(self, step: int, model: Tensor, gradient: Tensor, rate: float) -> None:
+        if (step - 1) % self.settings.exchange_every == 0:
+            self.memory.reach = rate * float(gradient.norm())
+        self.memory.last = Last(model.clone(), gradient.clone(), rate)
 
     def _verdict(self, step: int, model: Tensor, gradient: Tensor) -> Verdict:
         if not bool(torch.isfinite(model).all() and torch.isfinite(gradient).all()):
             return Verdict(False, "the model, or the gradient at it, is not finite")
-        if self._last is None:
+        last = self.memory.last
+        if last is None:
             return Verdict(True)
-        distance, most = float((self._last.guess - model).norm()), self._farthest(step)
+        distance, most = float((last.guess - model).norm()), self._farthest(step)
         if not distance < most and distance > 0:
             return Verdict(False, f"outliers filter: {distance:.4g} from the guess, more than {most:.4g}")
-        return self._lipschitz(gradient, self._last)
+        return self._lipschitz(gradient, last)
 
-    def _lipschitz(self, gradient: Tensor, last: _Last) -> Verdict:
-        moved = float((last.guess - last.model).norm())
-        coefficient = float((gradient - last.gradient).norm()) / moved if moved > 0 else 0.0
-        known = sorted(self._coefficients)
+    def _lipschitz(self, gradient: Tensor, last: Last) -> Verdict:
+        coefficient = _coefficient(gradient, last)
+        known = sorted(self.memory.coefficients)
         # Every model's coefficient counts, taken or not: the quantile leaves room for f liars among n.
-        self._coefficients.append(coefficient)
+        self.memory.coefficients.append(coefficient)
         if not known:
             return Verdict(True)
         share = (self.settings.n - self.settings.f) / self.settings.n
@@ -135,4 +171,10 @@ class ModelFilters:
         if s.f_w == 0:
             return math.inf
         period = s.exchange_every
-        return self._reach * ((3 * period + 2) * (s.m - s.f_w) / (4 * s.f_w) + 2 * since)
+        return self.memory.reach * ((3 * period + 2) * (s.m - s.f_w) / (4 * s.f_w) + 2 * since)
+
+
+def _coefficient(gradient: Tensor, last: Last) -> float:
+    """How much the gradient changed for the worker's own last step; 0 where it took none."""
+    moved = last.rate * float(last.gradient.norm())
+    return float((gradient - last.gradient).norm()) / moved if moved > 0 else 0.0

@@ -107,6 +107,7 @@ class Contracted:
 
 
 Event: TypeAlias = Arrived | Computed | Aggregated | Contracted
+"""What a driver tells a machine."""
 
 
 @dataclass(frozen=True)
@@ -162,3 +163,4 @@ class Refused:
 
 
 Action: TypeAlias = Send | Compute | Aggregate | Contract | CatchUp | Refused
+"""What a machine wants done."""

@@ -31,6 +31,8 @@ class GuanYuSettings:
         exchange_every: Steps between two exchanges of models among servers.
         lag: Steps that one may be behind a quorum before one jumps to it.
         window: Steps of which messages that come early are kept, of each sender.
+        synchronous: Whether workers take one server's model between exchanges, if it passes their two filters
+            (:class:`ModelFilters`), rather than the median of ``q``: messages must then arrive within a known time.
         strict: False allows what the later paper (ByzSGD, PODC 2020 and Distributed Computing 2022) does: ``n > 3f +
             1``, ``m > 3f_w``, ``q >= 2f + 2``, ``q_w >= 2f_w + 1``; and a role in which nobody lies may be of any size.
             :attr:`lost` says what that costs.
@@ -61,6 +63,7 @@ class GuanYuSettings:
     lag: int = 2
     window: int = 8
     strict: bool = True
+    synchronous: bool = False
 
     def __post_init__(self) -> None:
         numbers = (self.n, self.f, self.m, self.f_w, self.q, self.q_w, self.exchange_every, self.lag, self.window)
@@ -81,7 +84,9 @@ class GuanYuSettings:
         _check_rule("q_w", self.q_w, "gradient_rule", self.gradient_rule, self.f_w)
 
     @classmethod
-    def byzsgd(cls, n: int, f: int, m: int, f_w: int, *, exchange_every: int) -> GuanYuSettings:
+    def byzsgd(
+        cls, n: int, f: int, m: int, f_w: int, *, exchange_every: int, synchronous: bool = False
+    ) -> GuanYuSettings:
         """The later version: minimum-diameter averaging, and an exchange every ``exchange_every`` steps only.
 
         Args:
@@ -90,6 +95,7 @@ class GuanYuSettings:
             m: Workers, ``m > 3f_w``.
             f_w: Byzantine workers to tolerate.
             exchange_every: T, as :func:`exchange_period` gives it.
+            synchronous: Whether workers take one filtered model rather than the median of ``q``.
 
         Raises:
             ToleranceError: If a bound does not hold.
@@ -98,11 +104,13 @@ class GuanYuSettings:
             >>> GuanYuSettings.byzsgd(5, 1, 4, 1, exchange_every=exchange_period(10.0, 0.01)).exchange_every
             3
         """
-        return cls(n, f, m, f_w, gradient_rule=mda, exchange_every=exchange_every, strict=False)
+        return cls(
+            n, f, m, f_w, gradient_rule=mda, exchange_every=exchange_every, strict=False, synchronous=synchronous
+        )
 
     @property
     def lost(self) -> str:
-        """What ``strict=False`` gives up with these numbers; "" if nothing."""
+        """What ``strict=False`` gives up with these numbers, and ``synchronous``; "" if nothing."""
         losses = []
         if min(self.n - 3 * self.f, self.q - 2 * self.f) < 3:
             losses.append("GuanYu's contraction of the servers' models: they stay together only as ByzSGD proves it")
@@ -112,6 +120,8 @@ class GuanYuSettings:
             losses.append("any tolerance of a faulty server")
         if self.f_w == 0 and not self.strict:
             losses.append("any tolerance of a faulty worker")
+        if self.synchronous:
+            losses.append("asynchrony: a server whose model does not come within a known time counts as faulty")
         return "; ".join(losses)
 
     @property

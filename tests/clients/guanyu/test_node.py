@@ -238,6 +238,32 @@ def test_a_node_that_nobody_answers_gives_up():
         assert nodes.finish(0)[0].status == "nothing came from anybody for 0.2 s"
 
 
+def test_every_step_tells_its_bytes_by_kind_and_link():
+    with cluster(3, 3, steps=6) as nodes:
+        nodes.start()
+        server, worker = nodes.finish(0, 3)
+        size = len(nodes.signed(0, "model:1", START))
+        assert [record.step for record in server.steps] == [1, 2, 3, 4, 5, 6]
+        assert server.last["bytes"]["written"]["model"] == 7 * size
+        assert worker.last["bytes"]["written"]["gradient"] == 6 * size
+        for other in (1, 2):
+            assert server.last["links"][nodes.ids[other]]["exchange"] == 6 * size
+        assert server.steps[0].read_bytes["gradient"] >= 3 * size
+        assert all(record.distance is None for record in worker.steps)
+        assert worker.last["messages"] == {"model": sum(worker.last["senders"].values())}
+
+
+def test_a_server_tells_how_far_it_was_from_the_median():
+    with cluster(3, 3, steps=5) as nodes:
+        for other in (1, 2):
+            lie = only_messages(lambda line, name, data, other=other: nodes.signed(other, name, TARGET + 1.0))
+            nodes.to(other, lie)
+        nodes.start()
+        (server,) = nodes.finish(0)
+        # From where the others pull it, it takes half the way back to the target, and is pulled there again.
+        assert [record.distance for record in server.steps[1:]] == pytest.approx([1.0] * 4, abs=0.05)
+
+
 def test_exchanges_can_be_rare():
     with cluster(5, 4, byzantine_servers=1, byzantine_workers=1, strict=False, exchange_every=3,
                  gradient_rule="mda", steps=24) as nodes:  # fmt: skip

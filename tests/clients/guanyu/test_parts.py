@@ -7,8 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flwr_byzantine.clients._node_journal import MAX_KINDS
 from flwr_byzantine.clients.guanyu import GuanYuConfig
-from flwr_byzantine.clients.guanyu._journal import MAX_KINDS, Journal
+from flwr_byzantine.clients.guanyu._journal import Journal
+from flwr_byzantine.clients.guanyu._meter import MAX_RECORDS, Meter
 from flwr_byzantine.clients.guanyu._post import Post
 from flwr_byzantine.clients.guanyu._watch import Pace
 from flwr_byzantine.errors import ToleranceError
@@ -132,3 +134,50 @@ def test_a_reason_that_repeats_is_logged_less_and_less_often(caplog):
         journal.reject("cd" * 32, "late: model of step 3", quiet=True)
     assert len(caplog.records) == 3
     assert caplog.messages[-1] == "s1: node abababab: not-finite: model of step 3 (100 times by now)"
+
+
+class TestMeter:
+    sources = (("s1", Kind.EXCHANGE), ("s2", Kind.EXCHANGE), ("w1", Kind.GRADIENT), ("w2", Kind.GRADIENT))
+
+    def test_bytes_belong_to_the_step_in_which_they_went_and_to_their_link(self):
+        meter = Meter("s1", self.sources)
+        meter.enter(1, now=1.0)
+        for owner, kind, size in (("w1", "gradient", 40), ("w2", "gradient", 40), ("s1", "model", 50)):
+            meter.count(owner, kind, size)
+        meter.enter(2, now=1.5)
+        meter.count("w1", "gradient", 40)
+        meter.enter(3, now=3.5)
+        first, second = meter.records
+        assert (first.step, first.seconds, first.read_bytes, first.written_bytes) == (
+            1, 0.5, {"gradient": 80}, {"model": 50},
+        )  # fmt: skip
+        assert (second.seconds, second.read_bytes, second.written_bytes) == (2.0, {"gradient": 40}, {})
+        status = meter.status()
+        assert status["bytes"] == {"read": {"gradient": 120}, "written": {"model": 50}}
+        assert status["links"] == {"w1": {"gradient": 80}, "w2": {"gradient": 40}}
+        assert (status["read-bytes"], status["written-bytes"]) == (120, 50)
+
+    def test_who_is_late_for_a_step_is_missing_in_it_and_exchanges_are_due_only_when_there_are_some(self):
+        meter = Meter("s1", self.sources, exchange_every=2)
+        for step in (1, 2, 3):
+            meter.enter(step, now=0.0)
+            meter.came("w1", Kind.GRADIENT, step)
+        meter.came("s2", Kind.EXCHANGE, 2)
+        meter.enter(4, now=0.0)
+        assert [record.missing for record in meter.records] == [["w2"], ["s2", "w2"], ["w2"]]
+        assert meter.status()["senders"] == {"s2": 2, "w1": 3, "w2": 0}
+
+    def test_a_distance_finds_its_step_before_and_after_that_ends(self):
+        meter = Meter("s1", self.sources)
+        meter.enter(1, now=0.0)
+        meter.note_distance(1, 0.25)
+        meter.enter(2, now=0.0)
+        meter.enter(3, now=0.0)
+        meter.note_distance(2, 0.5)
+        assert [record.distance for record in meter.records] == [0.25, 0.5]
+
+    def test_no_more_than_the_last_steps_are_kept(self):
+        meter = Meter("s1", self.sources)
+        for step in range(1, MAX_RECORDS + 6):
+            meter.enter(step, now=0.0)
+        assert (len(meter.records), meter.records[0].step) == (MAX_RECORDS, 5)

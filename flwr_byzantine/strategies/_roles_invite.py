@@ -7,15 +7,31 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from logging import INFO, WARNING
+from typing import Any
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.logger import log
 
 from flwr_byzantine.admission import Rejected, printable
-from flwr_byzantine.roster import SETTINGS, SPIRT, WHO, Seat, read_seat
+from flwr_byzantine.roster import SETTINGS, Seat, Talk, read_seat
 from flwr_byzantine.strategies._gathering import GatheringGrid
 
-__all__ = ["Invited", "invite"]
+__all__ = ["Invited", "Question", "invite"]
+
+MAX_ROLE = 16
+
+
+@dataclass(frozen=True)
+class Question:
+    """What every node is asked at first."""
+
+    talk: Talk
+    run: str
+    """The run that seats are signed for."""
+    settings: ConfigRecord
+    """Of a node; each checks them, and says so if they cannot be."""
+    about: Mapping[str, Any]
+    """How many take part, for the same check."""
 
 
 @dataclass
@@ -26,6 +42,8 @@ class Invited:
     """By node id."""
     signed: dict[int, bytes] = field(default_factory=dict)
     """The same as signed by the peers."""
+    roles: dict[int, str] = field(default_factory=dict)
+    """By node id, the role that it wants; "" for any."""
     rejected: list[Rejected] = field(default_factory=list)
     slots: int = 0
     """How many of them run at once in a simulation; 0 if it is none."""
@@ -48,30 +66,38 @@ class Invited:
         peers = [seat.key.peer for seat in self.seats.values()]
         return ConfigRecord({"peers": peers, "seats": list(self.signed.values())})
 
+    def leave_out(self, node: int, reason: str) -> None:
+        """A node takes no part after all."""
+        for found in (self.seats, self.signed, self.roles):
+            found.pop(node, None)
+        log(WARNING, "\t> node %d takes no part: %s", node, reason)
+        self.rejected.append(Rejected(node, reason))
 
-def invite(grid: GatheringGrid, nodes: Sequence[int], settings: ConfigRecord, *, run: str, timeout_s: float) -> Invited:
+
+def invite(grid: GatheringGrid, nodes: Sequence[int], question: Question, *, timeout_s: float) -> Invited:
     """Ask the nodes; those that do not answer as they should are left out, with the reason.
 
     Args:
         grid: To send over.
         nodes: Whom to ask.
-        settings: Of a peer; each node checks them, and says so if they cannot be.
-        run: The run that seats are signed for.
+        question: What to ask.
         timeout_s: How long to wait for answers.
     """
-    about = ConfigRecord({"process": f"{socket.gethostname()}:{os.getpid()}", "nodes": len(nodes)})
-    content = RecordDict({SPIRT: about, SETTINGS: settings})
-    replies = grid.send_and_receive([Message(content, node, WHO) for node in nodes], timeout=timeout_s)
+    here = f"{socket.gethostname()}:{os.getpid()}"
+    about = ConfigRecord({"process": here, "nodes": len(nodes), **question.about})
+    content = RecordDict({question.talk.name: about, SETTINGS: question.settings})
+    replies = grid.send_and_receive([Message(content, node, question.talk.who) for node in nodes], timeout=timeout_s)
     invited, addressees = Invited(), grid.addressees
     for reply in replies:
         node = addressees.get(reply.metadata.reply_to_message_id, reply.metadata.src_node_id)
-        fault = _error_of(reply) or _note(reply.content, node, run, invited)
+        fault = _error_of(reply) or _note(reply.content, node, question, invited)
         if fault is not None:
-            log(WARNING, "\t> node %d takes no part: %s", node, fault)
-            invited.rejected.append(Rejected(node, fault))
+            invited.leave_out(node, fault)
     answered = {*invited.seats, *(rejected.node_id for rejected in invited.rejected)}
-    invited.rejected += [Rejected(node, "it did not say who it is") for node in nodes if node not in answered]
-    log(INFO, "%d of %d nodes are peers", len(invited.seats), len(nodes))
+    for node in nodes:
+        if node not in answered:
+            invited.leave_out(node, "it did not say who it is")
+    log(INFO, "%d of %d nodes take part", len(invited.seats), len(nodes))
     return invited
 
 
@@ -79,21 +105,24 @@ def _error_of(reply: Message) -> str | None:
     return f"error {reply.error.code}: {printable(str(reply.error.reason), 400)}" if reply.has_error() else None
 
 
-def _note(content: RecordDict, node: int, run: str, invited: Invited) -> str | None:
+def _note(content: RecordDict, node: int, question: Question, invited: Invited) -> str | None:
     """Take down what a node said of itself; or what is wrong with it."""
     try:
-        told: Mapping[str, object] = content.config_records[SPIRT]
+        told: Mapping[str, object] = content.config_records[question.talk.name]
         peer, signed, slots, process = (told[name] for name in ("peer", "seat", "slots", "process"))
+        role = told.get("role", "")
     except Exception as error:  # whatever a stranger's record does when it is read
         return f"its answer cannot be read ({type(error).__name__})"
     if not isinstance(peer, str) or not isinstance(signed, bytes) or not isinstance(slots, int):
         return "its answer has other types than it should"
-    seat = read_seat(signed, peer=peer, run=run)
+    if not isinstance(role, str) or len(role) > MAX_ROLE:
+        return "the role that it wants is no short text"
+    seat = read_seat(signed, peer=peer, run=question.run)
     if not isinstance(seat, Seat):
         return printable(str(seat))
     if any(seat.key.peer == other.key.peer for other in invited.seats.values()):
         return f"peer {seat.key.peer[:8]} is another node already"
-    invited.seats[node], invited.signed[node] = seat, signed
+    invited.seats[node], invited.signed[node], invited.roles[node] = seat, signed, role
     if slots > 0:
         invited.slots = min(slots, invited.slots or slots)
     invited.here = invited.here or process == f"{socket.gethostname()}:{os.getpid()}"

@@ -1,4 +1,4 @@
-"""A peer's own training: the user's function, called once a round, and what it is measured by."""
+"""A node's own training: the user's function, called once a round, and what it is measured by."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flwr_byzantine.attacks import DATA_ATTACKS
 from flwr_byzantine.clients.functions import BatchFailed, BatchGradient
 from flwr_byzantine.records import Flat, Layout
 from flwr_byzantine.roster import ARRAYS
-from flwr_byzantine.rules._script.parsing import PARSING
+from flwr_byzantine.rules.parsing import PARSING
 
 __all__ = ["Evaluate", "GradientsOf", "Training", "app_gradients"]
 
@@ -31,7 +31,7 @@ MAX_METRICS = 16
 
 
 class Training:
-    """What a peer calls for its gradients; notes on the way how good the model of each round is.
+    """What a node calls for its gradients; notes on the way how good the model of each round is.
 
     Args:
         gradients: The user's function.
@@ -64,7 +64,7 @@ class Training:
 def app_gradients(app: ClientApp, layout: Layout, sent: ArrayRecord, message: Message) -> GradientsOf:
     """The gradients that an ordinary ClientApp stands for: the model that it was sent minus the one it replies with.
 
-    With a learning rate of 1 a peer thus takes the robust aggregate of the peers' updates; the app trains as it likes.
+    With a learning rate of 1 a node thus takes the robust aggregate of the peers' updates; the app trains as it likes.
 
     Args:
         app: With a function registered by ``@app.train()``.
@@ -95,7 +95,7 @@ def app_gradients(app: ClientApp, layout: Layout, sent: ArrayRecord, message: Me
 
 
 def _unarmed(context: Context) -> Context:
-    """The context without an attack on updates: the peer makes that itself, and twice flipped would be honest."""
+    """The context without an attack on updates: the node makes that itself, and twice flipped would be honest."""
     config = dict(context.run_config)
     if config.get("attack", "none") not in DATA_ATTACKS:
         config["attack"] = "none"

@@ -1,4 +1,4 @@
-"""What a node knows of itself as a peer: its key, its own store, and how it reaches others'."""
+"""What a node knows of itself: its key, its own store, and how it reaches others'."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flwr.app import ConfigRecord, Context
 from flwr.common.logger import log
 
 from flwr_byzantine.errors import StoreError, StoreUnavailableError
-from flwr_byzantine.roster import SPIRT, Seat
+from flwr_byzantine.roster import Seat
 from flwr_byzantine.signing import PrivateKey
 from flwr_byzantine.stores import EmbeddedStore, MemoryStore, RedisAIStore, RedisStore, TensorStore
 
@@ -23,7 +23,9 @@ __all__ = ["Node", "close_store", "node_of", "open_own", "open_reader", "slots"]
 
 SEED, STORE, ADDRESS = "seed", "store", "address"
 TLS_FILES = {"tls-ca": "ssl_ca_certs", "tls-cert": "ssl_certfile", "tls-key": "ssl_keyfile"}
-PROBE = "spirt:probe"
+OWN = "own-node"
+"""The record of a context in which it remembers both."""
+PROBE = "probe"
 
 _stores: dict[str, TensorStore] = {}
 """Those that this process started, by URL: they last beyond a message where the process does."""
@@ -32,7 +34,7 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Node:
-    """A node as a peer."""
+    """A node that lasts."""
 
     key: PrivateKey
     store: str
@@ -63,15 +65,15 @@ def node_of(context: Context, *, lasting: bool = True) -> Node:
         StoreError: If the store does not start.
     """
     config = context.node_config
-    known = context.state.config_records.get(SPIRT)
+    known = context.state.config_records.get(OWN)
     if known is None:
         seed = secrets.token_bytes(32)
         store, address = _new_store(str(config.get("store", context.run_config.get("store", "embedded"))), lasting)
         address = str(config.get("store-address", address))
         known = ConfigRecord({SEED: seed, STORE: store, ADDRESS: address})
-        context.state[SPIRT] = known
+        context.state[OWN] = known
         if "key" not in config:
-            log(INFO, "this peer's key is for this run only; --node-config \"key='...'\" gives it a lasting one")
+            log(INFO, "this node's key is for this run only; --node-config \"key='...'\" gives it a lasting one")
     key = PrivateKey.load(str(config["key"])) if "key" in config else PrivateKey.from_seed(_bytes(known[SEED]))
     name = str(config.get("name", f"node-{config['partition-id']}" if "partition-id" in config else ""))
     return Node(key, str(known[STORE]), str(known[ADDRESS]), name)

@@ -1,4 +1,4 @@
-"""What the peers tell after training among themselves, sorted into Flower's result."""
+"""What nodes tell after training among themselves, sorted into Flower's result."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from flwr_byzantine.admission import Admitted, Rejected
 from flwr_byzantine.records import Flat, Layout
-from flwr_byzantine.roster import SPIRT, Seat
+from flwr_byzantine.roster import Seat, Talk
 
-__all__ = ["PeerReport", "SpirtResult", "models_of", "peer_reports", "round_summaries"]
+__all__ = ["PeerReport", "RolesResult", "models_of", "peer_reports", "round_summaries"]
 
 MAX_STATUS = 1 << 20
 
@@ -30,32 +30,38 @@ class PeerReport:
     """Its peer id."""
     name: str
     distance: float
-    """The largest difference, of any coordinate, between its model and the median of all peers' models."""
+    """The largest difference, of any coordinate, between its model and the median of the result."""
     metrics: Mapping[str, list[float]]
     """By name, one number per round, NaN where there is none."""
     status: Mapping[str, Any]
-    """What the peer says of itself: members, rejections with reasons, bytes, seconds."""
+    """What the node says of itself: members, rejections with reasons, bytes, seconds."""
+    role: str = ""
+    """Its role, where there are several."""
+
+    @property
+    def called(self) -> str:
+        """Its name, or what there is of it, and its role."""
+        return ", ".join(filter(None, (self.name or self.peer[:8], self.role)))
 
 
 @dataclass(repr=False)
-class SpirtResult(Result):
-    """Flower's result, and what each peer told.
+class RolesResult(Result):
+    """Flower's result, and what each node told."""
 
-    ``arrays`` is the coordinate-wise median of the peers' last models; ``train_metrics_clientapp`` has for each round
-    the median over the peers of each metric, and its least and greatest value as ``...-min`` and ``...-max``.
-    """
-
-    peers: Mapping[int, PeerReport] = field(default_factory=dict)
-    """By node id, of the nodes whose final reply was admitted."""
     models: Mapping[int, ArrayRecord] = field(default_factory=dict)
     """By node id, their last models."""
     rejected: Sequence[Rejected] = ()
     """Nodes that took no part or failed, and final replies left out, with the reason."""
 
+    @property
+    def reports(self) -> Mapping[int, PeerReport]:
+        """By node id, what each told."""
+        raise NotImplementedError
+
     def __repr__(self) -> str:
-        lines = [f"\t{r.name or r.peer[:8]}: {r.distance:.3g} from the median" for r in self.peers.values()]
+        lines = [f"\t{report.called}: {report.distance:.3g} from the median" for report in self.reports.values()]
         lines += [f"\t{rejected}" for rejected in self.rejected]
-        return super().__repr__() + "\nPeers:\n" + "\n".join(lines) + "\n"
+        return super().__repr__() + "\nNodes:\n" + "\n".join(lines) + "\n"
 
 
 def models_of(admitted: Admitted, layout: Layout, model: Flat) -> dict[int, ArrayRecord]:
@@ -67,18 +73,29 @@ def models_of(admitted: Admitted, layout: Layout, model: Flat) -> dict[int, Arra
     return found
 
 
-def peer_reports(admitted: Admitted, middle: Tensor, seats: Mapping[int, Seat]) -> dict[int, PeerReport]:
-    """By node id, what each of the admitted told; ``middle`` is the median ``[d]`` of their rows."""
+def peer_reports(
+    admitted: Admitted, middle: Tensor, seats: Mapping[int, Seat], talk: Talk, role: str = ""
+) -> dict[int, PeerReport]:
+    """By node id, what each of the admitted told; ``middle`` is a row ``[d]`` as theirs are."""
     reports = {}
     for node, content, row in zip(admitted.nodes, admitted.contents, admitted.rows, strict=True):
         key = seats[node].key
         distance = float((row - middle).abs().max()) if len(row) else 0.0
-        reports[node] = PeerReport(key.peer, key.name, distance, _series(content), _status(content))
+        status = _status(content, talk)
+        reports[node] = PeerReport(key.peer, key.name, distance, _series(content), status, role)
     return reports
 
 
-def round_summaries(reports: Iterable[PeerReport], rounds: int) -> dict[int, MetricRecord]:
-    """By round, the median over the peers of each metric, with its least and greatest value.
+def round_summaries(
+    reports: Iterable[PeerReport], rounds: int, *, who: str = "peers", prefix: str = ""
+) -> dict[int, MetricRecord]:
+    """By round, the median over the nodes of each metric, with its least and greatest value.
+
+    Args:
+        reports: The nodes'.
+        rounds: How many there are.
+        who: The name for how many nodes there are.
+        prefix: Before the name of each metric.
 
     Example:
         >>> peers = [PeerReport("aa", "", 0.0, {"loss": [loss]}, {}) for loss in (0.5, 0.25, math.nan, 9.0)]
@@ -94,9 +111,9 @@ def round_summaries(reports: Iterable[PeerReport], rounds: int) -> dict[int, Met
             values = [metrics[name][round - 1] for metrics in told if len(metrics.get(name, ())) == rounds]
             finite = torch.tensor([value for value in values if math.isfinite(value)], dtype=torch.float64)
             if len(finite):
-                summary[name] = float(finite.median())
-                summary[f"{name}-max"], summary[f"{name}-min"] = float(finite.max()), float(finite.min())
-        summary["peers"] = len(told)
+                least, middle, greatest = float(finite.min()), float(finite.median()), float(finite.max())
+                summary.update({prefix + name: middle, f"{prefix}{name}-max": greatest, f"{prefix}{name}-min": least})
+        summary[who] = len(told)
         summaries[round] = summary
     return summaries
 
@@ -106,9 +123,10 @@ def _series(content: RecordDict) -> dict[str, list[float]]:
     return {name: [float(value) for value in values] for name, values in metrics.items() if isinstance(values, list)}
 
 
-def _status(content: RecordDict) -> dict[str, Any]:
-    """What a peer says of itself, if it can be read."""
-    text = content.config_records[SPIRT].get("status") if SPIRT in content.config_records else None
+def _status(content: RecordDict, talk: Talk) -> dict[str, Any]:
+    """What a node says of itself, if it can be read."""
+    record = content.config_records.get(talk.name)
+    text = record.get("status") if record is not None else None
     if not isinstance(text, str) or len(text) > MAX_STATUS:
         return {}
     try:

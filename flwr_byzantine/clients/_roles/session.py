@@ -1,0 +1,73 @@
+"""One node's part in a run, whatever its role: it trains to the end, in one message or in a thread of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext, suppress
+from logging import INFO, WARNING
+
+from flwr.app import Context
+from flwr.common.logger import log
+
+from flwr_byzantine.clients._roles.outcome import Outcome, save_failure, save_progress
+from flwr_byzantine.clients._roles.place import Place
+from flwr_byzantine.clients.prometheus import Status, StatusServer, Text
+from flwr_byzantine.errors import StoreError
+
+__all__ = ["Session", "served"]
+
+
+class Session(ABC):
+    """What a node does between the message that starts it and its outcome.
+
+    Args:
+        place: Its place in the run.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    @abstractmethod
+    def run(self) -> Outcome:
+        """Go through the whole training, and say how that went.
+
+        Raises:
+            StoreError: If there is no last model; the message says why.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it early."""
+
+    def run_resident(self) -> None:
+        """The same in a thread of its own; progress and outcome are kept in the store."""
+        try:
+            self.run().save(self.place.store)
+        except Exception as error:  # nobody waits for this thread: what is not kept is lost
+            log(WARNING, "node %s failed: %s", self.place.node.key.peer[:8], error)
+            with suppress(StoreError):
+                save_failure(self.place.store, error)
+
+    def note(self, round: int) -> None:
+        """Keep that a round is over, for who asks."""
+        with suppress(StoreError):
+            save_progress(self.place.store, round)
+
+
+def served(context: Context, status: Status, text: Text) -> AbstractContextManager[object]:
+    """A node's numbers for Prometheus, for as long, if its ``node_config`` has a ``metrics-port``.
+
+    Args:
+        context: The node's; ``metrics-host`` is ``127.0.0.1`` unless it says otherwise.
+        status: Gives the status.
+        text: Makes Prometheus' text of it.
+
+    Raises:
+        OSError: If the port is taken.
+    """
+    port = context.node_config.get("metrics-port")
+    if port is None:
+        return nullcontext()
+    server = StatusServer(status, text, host=str(context.node_config.get("metrics-host", "127.0.0.1")), port=int(port))
+    log(INFO, "metrics at %s/metrics", server.url)
+    return server
