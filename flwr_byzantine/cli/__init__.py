@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from flwr_byzantine.cli import guanyu, keys, peer, peers, store
+from flwr_byzantine.cli import bench, guanyu, keys, new, peer, peers, recommend, store
 from flwr_byzantine.errors import StoreError
 from flwr_byzantine.native import BuildError
 
 __all__ = ["main"]
 
-COMMANDS = (keys, store, peer, peers, guanyu)
+COMMANDS = (new, recommend, keys, store, peer, peers, guanyu, bench)
 REPORTED = (StoreError, BuildError, ValueError, OSError)  # what a user can do something about
 
 

@@ -6,8 +6,9 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from flwr_byzantine.cli._peer_file import Listed, PeerFile
-from flwr_byzantine.cli._peer_stores import reader
+from flwr_byzantine.cli._node_file import Listed
+from flwr_byzantine.cli._node_stores import reader
+from flwr_byzantine.cli._peer_file import PeerFile
 
 if TYPE_CHECKING:
     from flwr_byzantine.clients.peer import Peer
@@ -37,7 +38,7 @@ class MembersFile:
             if listed.peer not in self._known:
                 self._unasked.add(listed.peer)
             self._known[listed.peer] = listed
-            log.info("%s: peer %s is in the table of members now", self._file.name, listed.peer[:8])
+            log.info("%s: peer %s is in the table of members now", self._file.node.name, listed.peer[:8])
         candidates = peer.status()["candidates"] if self._unasked else []
         for candidate in self._unasked.intersection(candidates):
             self._unasked.discard(candidate)
@@ -51,16 +52,16 @@ class MembersFile:
             return []
         self._seen = mark
         try:
-            others = PeerFile.load(self._file.file).others
+            others = PeerFile.load(self._file.node.file).others
         except (OSError, ValueError) as error:
-            log.warning("%s: the table of members stays as it was: %s", self._file.name, error)
+            log.warning("%s: the table of members stays as it was: %s", self._file.node.name, error)
             return []
         return [listed for listed in others if self._known.get(listed.peer) != listed]
 
     def _mark(self) -> tuple[int, int] | None:
         """What changes when the file does; None while it is not there."""
         try:
-            found = os.stat(self._file.file)
+            found = os.stat(self._file.node.file)
         except OSError:
             return None
         return found.st_mtime_ns, found.st_ino

@@ -63,15 +63,16 @@ class Mesh:
     @classmethod
     def of_file(cls, file: PeerFile) -> Mesh:
         """The mesh that a peer's configuration tells of, itself first."""
-        own_status = str(file.status) if file.status else ""
-        if not own_status and file.metrics and file.metrics[1]:
-            own_status = f"http://{file.metrics[0]}:{file.metrics[1]}"
-        url = file.own_url or (file.store if isinstance(file.store, str) else "")
-        peers = [Shown(file.key.peer, file.name, url, own_status)]
+        node = file.node
+        own_status = str(node.status) if node.status else ""
+        if not own_status and node.metrics and node.metrics[1]:
+            own_status = f"http://{node.metrics[0]}:{node.metrics[1]}"
+        url = file.own_url or (node.store if isinstance(node.store, str) else "")
+        peers = [Shown(node.key.peer, node.name, url, own_status)]
         for listed in file.others:
-            name = file.ring[listed.peer].name if listed.peer in file.ring else ""
+            name = node.ring[listed.peer].name if listed.peer in node.ring else ""
             peers.append(Shown(listed.peer, name, listed.url, listed.metrics or ""))
-        return cls(peers, ring=file.ring, run=file.training.run)
+        return cls(peers, ring=node.ring, run=file.training.run)
 
     @classmethod
     def of_sources(cls, sources: Iterable[str]) -> Mesh:

@@ -94,6 +94,7 @@ class Table:
 NAMES: dict[type, str] = {
     str: "a text",
     int: "a whole number",
+    float: "a number",
     bool: "true or false",
     dict: "a table",
     list: "a list",

@@ -1,4 +1,4 @@
-"""The task of a peer without Flower: a function of the user's own that gives gradients and the first model."""
+"""The task of a node without Flower: a function of the user's own that gives gradients and the first model."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from flwr_byzantine.cli._peer_file import PeerFile
+from flwr_byzantine.cli._node_file import NodeFile
 
 __all__ = ["made"]
 
 Gradients = Callable[[Tensor, int], Iterable[Any]]
 
 
-def made(file: PeerFile) -> tuple[Gradients, Tensor]:
+def made(file: NodeFile) -> tuple[Gradients, Tensor]:
     """What the function named under ``[task] gradients`` returns; modules beside the file are found.
 
     Raises:

@@ -6,13 +6,13 @@ import argparse
 import dataclasses
 import json
 import shutil
-import signal
 import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
+
+from flwr_byzantine.cli._running import until_interrupted
 
 if TYPE_CHECKING:
     from flwr_byzantine.cli._mesh import Mesh
@@ -42,18 +42,13 @@ def _seconds(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with closing(_mesh(options)) as mesh:
-            while True:
-                _show(mesh.look(time.monotonic()), as_json=options.json, alone=options.once)
-                if options.once:
-                    return 0
-                time.sleep(options.every)
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with until_interrupted(), closing(_mesh(options)) as mesh:
+        while True:
+            _show(mesh.look(time.monotonic()), as_json=options.json, alone=options.once)
+            if options.once:
+                break
+            time.sleep(options.every)
+    return 0
 
 
 def _mesh(options: argparse.Namespace) -> Mesh:
@@ -79,7 +74,3 @@ def _show(rows: list[MeshRow], *, as_json: bool, alone: bool) -> None:
     else:
         text = table(rows, width=NARROW * 3) if alone else lines(rows)
     print(text, end="" if text.endswith(CLEAR_BELOW) else "\n", flush=True)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from flwr_byzantine import native
+from flwr_byzantine.cli._running import until_interrupted
 
 if TYPE_CHECKING:
     from flwr_byzantine.stores._config import ServerOptions
@@ -68,13 +67,9 @@ def _build(_: argparse.Namespace) -> int:
 
 def _up(arguments: argparse.Namespace) -> int:
     options = _server_options(arguments)
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
+    with until_interrupted():
         return _serve(options)
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    return 0
 
 
 def _serve(options: ServerOptions) -> int:
@@ -102,10 +97,6 @@ def _module() -> list[str]:
         except native.BuildError as error:
             _say(f"{'no TorchScript backend' if build_backend else 'no module, a plain server'}: {error}")
     return []
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _server_options(arguments: argparse.Namespace) -> ServerOptions:

@@ -157,6 +157,13 @@ def test_a_node_that_is_in_neither_list_is_told(nodes, capsys):
     assert re.search(r"neither \[\[servers\]\] nor \[\[workers\]\] name this node", capsys.readouterr().err)
 
 
+def test_a_node_may_serve_its_numbers(nodes):
+    path = nodes.path / "s1.toml"
+    assert GuanYuFile.load(path).node.metrics is None
+    path.write_text(path.read_text().replace("[ring]", "[metrics]\nport = 9464\n[ring]"))
+    assert GuanYuFile.load(path).node.metrics == ("127.0.0.1", 9464)
+
+
 def test_a_node_may_be_told_to_lie(tmp_path):
     with folder(tmp_path, 4, 3, "model-quorum = 3", s2="sign-flip", s3="ipm") as nodes:
         assert GuanYuFile.load(tmp_path / "s1.toml").attack is None

@@ -8,19 +8,19 @@ from collections.abc import Callable
 import pytest
 
 from flwr_byzantine.cli import main
+from flwr_byzantine.cli._node_stores import connector
 from flwr_byzantine.cli._peer_file import PeerFile
-from flwr_byzantine.cli._peer_stores import connector
 from flwr_byzantine.cli._task import made
 from tests.cli.folder import MEMBER
 
 
 def test_a_file_is_read_with_everything_beside_it(folder):
     file = PeerFile.load(folder.write("alice", members={"bob": 1234, "alice": 1}, training="rounds = 3"))
-    assert (file.name, file.key.peer, file.training.rounds) == ("alice", folder.keys["alice"].peer, 3)
+    assert (file.node.name, file.node.key.peer, file.training.rounds) == ("alice", folder.keys["alice"].peer, 3)
     assert [listed.peer for listed in file.others] == [folder.keys["bob"].peer]
     assert file.others[0].url == "redis://reader:a%20pass%2Fword@127.0.0.1:1234"
     assert "word" not in repr(file)
-    assert file.status == folder.path / "alice.status"
+    assert file.node.status == folder.path / "alice.status"
 
 
 def test_tls_files_go_into_the_urls_of_stores_behind_tls(folder):
@@ -100,11 +100,11 @@ def test_a_config_is_needed():
 )
 def test_a_task_that_is_none_is_a_sentence(folder, task, said):
     with pytest.raises(ValueError, match=rf"alice.toml: \[task\] gradients 'task:{task}'.*{said}"):
-        made(PeerFile.load(folder.write("alice", members={}, task=task)))
+        made(PeerFile.load(folder.write("alice", members={}, task=task)).node)
 
 
 def test_a_task_gives_gradients_and_a_model(folder):
-    gradients, model = made(PeerFile.load(folder.write("alice", members={})))
+    gradients, model = made(PeerFile.load(folder.write("alice", members={})).node)
     assert model.tolist() == [0.0] * 10
     assert [gradient.tolist() for gradient in gradients(model, 1)] == [[-3.0] * 10] * 2
 
@@ -114,6 +114,6 @@ def test_a_task_gives_gradients_and_a_model(folder):
     ["redis://host:1?ssl_certfile=/etc/passwd", "unix:///tmp/s", "rediss://host:1", "http://host", "", "redis://"],
 )
 def test_the_address_of_one_who_joins_names_a_server_and_no_file(folder, address):
-    connect = connector(PeerFile.load(folder.write("alice", members={})).files, timeout_s=1)
+    connect = connector(PeerFile.load(folder.write("alice", members={})).node.files, timeout_s=1)
     with pytest.raises(ValueError, match="has the address"):
         connect("ab" * 32, address)
