@@ -13,23 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from flwr_byzantine.attacks import Attack, alie, ipm, optimal, sign_flip
+from flwr_byzantine.bench.partition import gamma
+from flwr_byzantine.bench.tasks import Task, mnist, mnist_network
 from flwr_byzantine.rules import Aggregator, clipping, geometric_median, mean, nnm, trimmed_mean
 from flwr_byzantine.strategies import Adversary, RobustStrategy
 from flwr_byzantine.testing import InProcessGrid
 
 HONEST, BATCH, RATE, MOMENTUM, DECAY, RADIUS = 10, 25, 0.1, 0.9, 1e-4, 2.0
-MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's pixels
 
 ROBUST = clipping.bind(radius=RADIUS * RATE) >> nnm
 RULES: dict[str, Aggregator] = {
@@ -44,43 +43,10 @@ def attack_named(name: str, rule: Aggregator) -> Attack[...]:
     return {"sign-flip": sign_flip, "ipm": optimal(ipm, rule), "alie": optimal(alie, rule)}[name]
 
 
-def network() -> nn.Module:
-    """ByzFL's CNN for MNIST: 431,080 parameters."""
-    return nn.Sequential(
-        *(nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10)),
-    )
-
-
-@dataclass(frozen=True)
-class Data:
-    """Normalised images ``[n, 1, 28, 28]`` and labels ``[n]``."""
-
-    images: Tensor
-    labels: Tensor
-
-    @classmethod
-    def load(cls, path: Path, part: str) -> Data:
-        """``part`` is "train" or "test"."""
-        with np.load(path) as arrays:
-            images = torch.from_numpy(arrays[f"x_{part}"]).float().div_(255).sub_(MEAN).div_(DEVIATION)
-            return cls(images.unsqueeze(1), torch.from_numpy(arrays[f"y_{part}"]).long())
-
-
-def shares(labels: Tensor, gamma: float, seed: int) -> list[Tensor]:
-    """Row numbers per honest node: a share ``gamma`` at random, the rest in order of the labels."""
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    alike = int(gamma * len(labels))
-    rest = order[alike:]
-    rest = rest[labels[rest].argsort(stable=True)]
-    return [torch.cat(pair) for pair in zip(order[:alike].chunk(HONEST), rest.chunk(HONEST), strict=True)]
-
-
-def client_app(data: Data, gamma: float, seed: int) -> ClientApp:
+def client_app(task: Task, alike: float, seed: int) -> ClientApp:
     """One momentum step per message; the nodes after the first ten only echo, for the adversary to replace."""
-    app, model = ClientApp(), network()
-    mine = shares(data.labels, gamma, seed)
+    app, model, data = ClientApp(), mnist_network(), task.train
+    mine = gamma(data.labels, HONEST, alike=alike, seed=seed)
     momenta: dict[int, list[Tensor]] = {}
     draws = [torch.Generator().manual_seed(1000 * seed + node) for node in range(HONEST)]
 
@@ -92,7 +58,7 @@ def client_app(data: Data, gamma: float, seed: int) -> ClientApp:
         model.load_state_dict(message.content["arrays"].to_torch_state_dict())
         rows = mine[node][torch.randint(len(mine[node]), (BATCH,), generator=draws[node])]
         model.zero_grad()
-        cross_entropy(model(data.images[rows]), data.labels[rows]).backward()
+        cross_entropy(model(data.inputs[rows]), data.labels[rows]).backward()
         momentum = momenta.setdefault(node, [torch.zeros_like(p) for p in model.parameters()])
         with torch.no_grad():
             for p, m in zip(model.parameters(), momentum, strict=True):
@@ -107,34 +73,23 @@ def _reply(message: Message, arrays: ArrayRecord) -> Message:
     return Message(RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": BATCH})}), reply_to=message)
 
 
-@torch.no_grad()
-def accuracy(arrays: ArrayRecord, data: Data) -> float:
-    """Share of right answers on the test images."""
-    model = network()
-    model.load_state_dict(arrays.to_torch_state_dict())
-    right = sum(
-        int((model(x).argmax(1) == y).sum())
-        for x, y in zip(data.images.split(1000), data.labels.split(1000), strict=True)
-    )
-    return right / len(data.labels)
-
-
 def run(arguments: argparse.Namespace, rule_name: str, attack: str, f: int) -> dict[str, object]:
     """One cell of the table."""
     torch.manual_seed(arguments.seed)
-    train, test = Data.load(arguments.data, "train"), Data.load(arguments.data, "test")
-    rule, start, seen = RULES[rule_name], time.monotonic(), {}
+    task, rule, start, seen = mnist(arguments.data), RULES[rule_name], time.monotonic(), {}
 
     def evaluate(server_round: int, arrays: ArrayRecord) -> None:
         if server_round and server_round % arguments.every == 0:
-            seen[server_round] = accuracy(arrays, test)
+            model = mnist_network()
+            model.load_state_dict(arrays.to_torch_state_dict())
+            seen[server_round] = task.accuracy(model)
             print(f"  round {server_round}: accuracy {seen[server_round]:.4f}", flush=True)
 
-    with InProcessGrid(client_app(train, arguments.gamma, arguments.seed), HONEST + f, seed=arguments.seed) as grid:
+    with InProcessGrid(client_app(task, arguments.gamma, arguments.seed), HONEST + f, seed=arguments.seed) as grid:
         liars = list(grid.get_node_ids())[HONEST:]
         strategy = RobustStrategy(rule, num_malicious_nodes=f, fraction_evaluate=0.0, seed=arguments.seed)
         attacked = Adversary(strategy, attack_named(attack, rule.bind(f=f)), f, nodes=liars, seed=arguments.seed)
-        attacked.start(grid, ArrayRecord(network().state_dict()), arguments.rounds, evaluate_fn=evaluate)
+        attacked.start(grid, ArrayRecord(mnist_network().state_dict()), arguments.rounds, evaluate_fn=evaluate)
     return {
         "rule": str(rule), "attack": attack, "f": f, "gamma": arguments.gamma, "seed": arguments.seed,
         "rounds": arguments.rounds, "accuracy": seen, "seconds": round(time.monotonic() - start, 1),

@@ -14,33 +14,20 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import multiprocessing
-import os
-import platform
-import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import torch
+from _machine import cpu_seconds, exponent, machine
+from _signing import crypto_seconds
 
 from flwr_byzantine.clients.peer import Peer, PeerConfig, RoundRecord
-from flwr_byzantine.signing import (
-    Expected,
-    Keyring,
-    PrivateKey,
-    envelope_bytes,
-    open_envelope,
-    open_sealed,
-    seal_envelope,
-    sealed_bytes,
-    sign_envelope,
-)
+from flwr_byzantine.signing import Keyring, PrivateKey
 from flwr_byzantine.stores import EmbeddedStore, RedisStore
 
 PHASES = ("computing", "gathering", "aggregating", "updating")
@@ -130,13 +117,6 @@ def taken(marks: list[tuple[float, float]], records: list[RoundRecord]) -> Taken
     )
 
 
-def cpu_seconds(server: int) -> float:
-    """Processor time of this process and of a server's."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    fields = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
-    return usage.ru_utime + usage.ru_stime + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def run(setting: Setting) -> list[Taken]:
     """Run a mesh; what each peer took."""
     context = multiprocessing.get_context("forkserver")
@@ -162,44 +142,6 @@ def run(setting: Setting) -> list[Taken]:
         for process in processes:
             process.join(30)
             process.kill()
-
-
-# Signing and verifying alone
-
-
-def crypto_seconds(d: int, n: int, *, secret: bool) -> tuple[float, float]:
-    """Processor time to sign and to verify one envelope of ``d`` float32 for ``n - 1`` others."""
-    keys = [PrivateKey.from_seed(bytes([number]) * 32) for number in range(n)]
-    ring = Keyring(key.public() for key in keys)
-    tensor = torch.randn(d)
-    about = {"run": "benchmark", "round": 1, "kind": "average"}
-    most = sealed_bytes(torch.float32, [d], n) if secret else envelope_bytes(torch.float32, [d])
-    expected = Expected(
-        run="benchmark", kind="average", rounds=range(1, 2), max_bytes=most, peer=keys[0].peer,
-        dtype=torch.float32, shape=(d,),
-    )  # fmt: skip
-
-    def sign() -> bytes:
-        if secret:
-            return seal_envelope(keys[0], tensor, to=list(ring.values()), **about)
-        return sign_envelope(keys[0], tensor, **about)
-
-    def verify() -> object:
-        return open_sealed(data, expected, ring, keys[1]) if secret else open_envelope(data, expected, ring)
-
-    data = sign()
-    return processor_time(sign), processor_time(verify)
-
-
-def processor_time(work: Callable[[], object], repeats: int = 7) -> float:
-    """The median of this thread's processor time."""
-    torch.set_num_threads(1)
-    times = []
-    for _ in range(repeats + 1):
-        begun = time.thread_time()
-        work()
-        times.append(time.thread_time() - begun)
-    return statistics.median(times[1:])
 
 
 # Tables
@@ -268,13 +210,6 @@ def line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def exponent(points: list[tuple[float, float]]) -> float:
-    """The slope of log y over log x, by least squares."""
-    logs = [(math.log(x), math.log(y)) for x, y in points]
-    x_mean, y_mean = (statistics.mean(column) for column in zip(*logs, strict=True))
-    return sum((x - x_mean) * (y - y_mean) for x, y in logs) / sum((x - x_mean) ** 2 for x, _ in logs)
-
-
 def growth(rows: list[Row]) -> Iterator[str]:
     """How the processor time of a signed round grows with d and with n, where there are two points or more."""
     signed = [row for row in rows if not row.setting.secret]
@@ -292,21 +227,6 @@ def graphs_table(d: int, n: int, rounds: int) -> str:
         row = measure(Setting(d, n, graph=graph, rule="cg-plus", rounds=rounds))
         lines.append(f"| {graph} | {1 / row.round_s:.2f} | {1000 * row.cpu_s:.0f} ms | {row.read_bytes / 1e6:.1f} MB |")
     return "\n".join(lines)
-
-
-def machine() -> str:
-    """What this ran on, and how fast one thread reads memory."""
-    torch.set_num_threads(1)
-    values = torch.ones(25_000_000)
-    begun = time.perf_counter()
-    for _ in range(5):
-        values.sum()
-    rate = 5 * values.nbytes / (time.perf_counter() - begun) / 1e9
-    models = [text for text in Path("/proc/cpuinfo").read_text().splitlines() if text.startswith("model name")]
-    name = models[0].partition(": ")[2] if models else platform.processor()
-    return (
-        f"{name}, {os.cpu_count()} cores; one thread reads {rate:.1f} GB/s; load {os.getloadavg()[0]:.1f} at the start."
-    )
 
 
 def main() -> None:
