@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -23,6 +24,9 @@ from flwr_byzantine.records import ArraySpec, Flat, Layout, read_npy_header
 __all__ = ["AdmissionPolicy", "Admitted", "Rejected", "admit_evaluate", "admit_train", "printable"]
 
 Record = TypeVar("Record", ArrayRecord, MetricRecord)
+
+SLACK = 1.01
+"""Above any rounding of a float32 sum of squares."""
 
 BYTE_ORDERS = "<>=|"
 """What NumPy may write before the name of a dtype."""
@@ -66,10 +70,20 @@ class Admitted:
     contents: tuple[RecordDict, ...]
     """What each node replied, as it came."""
     rejected: tuple[Rejected, ...]
-    rows: Tensor = field(default_factory=lambda: torch.empty(0, 0))
-    """``[n, d]``, reply minus model; empty for evaluate replies."""
+    model: Tensor = field(default_factory=lambda: torch.empty(0))
+    """``[d]``, the model sent; empty for evaluate replies."""
+    replies: Sequence[Sequence[Tensor]] = ()
+    """For each node the arrays of its reply, read in place: what a rule takes; none for evaluate replies."""
     buffers: Mapping[str, list[NDArray[np.generic]]] = field(default_factory=dict)
     """By name, each node's value of every array that is not floating-point."""
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """``[n, d]``, reply minus model, in one matrix that is made when it is first asked for."""
+        rows = self.model.new_empty((len(self.replies), len(self.model)))
+        for row, reply in zip(rows, self.replies, strict=True):
+            _subtract(reply, self.model, out=row)
+        return rows
 
     @property
     def faulty(self) -> int:
@@ -96,7 +110,7 @@ def admit_train(
             that the SuperLink wrote in its stead.
 
     Returns:
-        The admitted replies, with ``rows`` filled in one matrix allocated once.
+        The admitted replies, whose arrays stay where they came.
 
     Example:
         >>> from flwr_byzantine.testing import HostileReply, make_reply
@@ -111,22 +125,24 @@ def admit_train(
         reply of node 8 left out: 2 of 2 numbers are not finite
     """
     candidates, rejected = _readable(replies, policy, addressees or {}, lambda c: _array_fault(c, layout))
-    rows = torch.empty(len(candidates), layout.size, dtype=torch.from_numpy(np.empty(0, layout.dtype)).dtype)
-    limit = min(policy.max_update_norm or math.inf, math.sqrt(torch.finfo(rows.dtype).max))
+    sent = torch.from_numpy(model)
+    limits = Limits(sent, min(policy.max_update_norm or math.inf, math.sqrt(torch.finfo(sent.dtype).max)))
     kept: list[tuple[int, RecordDict]] = []
+    arrived: list[list[Tensor]] = []
     for node, content in candidates:
-        row = rows[len(kept)]  # a row that is found bad is overwritten by the next
-        layout.subtract(_only(content.array_records), model, out=row.numpy())
-        fault = _number_fault(row, limit)
+        reply = layout.segments(_only(content.array_records))
+        fault = limits.fault(reply)
         if fault is None:
             kept.append((node, content))
+            arrived.append(reply)
         else:
             rejected.append(Rejected(node, fault))
     buffers: dict[str, list[NDArray[np.generic]]] = {spec.name: [] for spec in layout.buffers}
     for _, content in kept:
         for name, values in layout.read_buffers(_only(content.array_records)).items():
             buffers[name].append(values)
-    return _admitted(kept, rejected, rows[: len(kept)], buffers)
+    nodes, contents = tuple(node for node, _ in kept), tuple(content for _, content in kept)
+    return Admitted(nodes, contents, tuple(rejected), sent, arrived, buffers)
 
 
 def admit_evaluate(
@@ -143,7 +159,8 @@ def admit_evaluate(
         reply of node 7 left out: error 2: out of memory
     """
     candidates, rejected = _readable(replies, policy, addressees or {}, lambda _: None)
-    return _admitted(candidates, rejected)
+    nodes, contents = tuple(node for node, _ in candidates), tuple(content for _, content in candidates)
+    return Admitted(nodes, contents, tuple(rejected))
 
 
 def printable(text: str, limit: int = 160) -> str:
@@ -155,16 +172,6 @@ def printable(text: str, limit: int = 160) -> str:
     """
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
     return shown + ("..." if len(text) > limit else "")
-
-
-def _admitted(
-    kept: list[tuple[int, RecordDict]],
-    rejected: list[Rejected],
-    rows: Tensor | None = None,
-    buffers: Mapping[str, list[NDArray[np.generic]]] | None = None,
-) -> Admitted:
-    nodes, contents = tuple(node for node, _ in kept), tuple(content for _, content in kept)
-    return Admitted(nodes, contents, tuple(rejected), torch.empty(0, 0) if rows is None else rows, buffers or {})
 
 
 def _readable(
@@ -258,14 +265,46 @@ def _bytes_fault(array: Array, spec: ArraySpec) -> str | None:
     return None
 
 
-def _number_fault(row: Tensor, limit: float) -> str | None:
-    norm = float(torch.linalg.vector_norm(row, dtype=torch.float64)) if row.numel() else 0.0
-    if norm <= limit:
-        return None
-    bad = int((~torch.isfinite(row)).sum())
-    if bad:
-        return f"{bad} of {row.numel()} numbers are not finite"
-    return f"the norm of its update is {norm:.3g}, more than {limit:.3g}"
+class Limits:
+    """How far from the model sent a reply may be.
+
+    Args:
+        model: ``[d]``, the model sent.
+        limit: Largest Euclidean norm of an update.
+    """
+
+    def __init__(self, model: Tensor, limit: float) -> None:
+        self._model, self._limit = model, limit
+        self._length = _length([model])
+
+    def fault(self, reply: Sequence[Tensor]) -> str | None:
+        """What is wrong with the numbers of a reply's arrays, if something is."""
+        # An update is no longer than its reply and the model together, and one look at the reply is all that costs.
+        if SLACK * (_length(reply) + self._length) <= self._limit:
+            return None
+        update = torch.empty_like(self._model)
+        _subtract(reply, self._model, out=update)
+        norm = float(torch.linalg.vector_norm(update, dtype=torch.float64)) if update.numel() else 0.0
+        if norm <= self._limit:
+            return None
+        bad = int((~torch.isfinite(update)).sum())
+        if bad:
+            return f"{bad} of {update.numel()} numbers are not finite"
+        return f"the norm of its update is {norm:.3g}, more than {self._limit:.3g}"
+
+
+def _length(parts: Sequence[Tensor]) -> float:
+    """The Euclidean norm of arrays together, nearly."""
+    return math.sqrt(sum(float(torch.dot(part, part)) for part in parts))
+
+
+def _subtract(reply: Sequence[Tensor], model: Tensor, *, out: Tensor) -> None:
+    """Write a reply's arrays, one after the other, minus the model into ``out`` ``[d]``."""
+    start = 0
+    for part in reply:
+        stop = start + part.numel()
+        torch.sub(part, model[start:stop], out=out[start:stop])
+        start = stop
 
 
 def _of_usual_metrics(

@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from numpy.typing import NDArray
+from torch import Tensor
+
+from flwr_byzantine.rules.parsing import parsed
 
 __all__ = ["ArraySpec", "Layout", "NpyHeader", "buffer_median", "npy_view", "read_npy_header", "replace_arrays"]
 
@@ -123,6 +127,14 @@ class Layout:
                 values = npy_view(record[spec.name]).reshape(-1)
                 np.subtract(values, model[place] if model.ndim else model, out=out[place], casting="same_kind")
 
+    def segments(self, record: ArrayRecord) -> list[Tensor]:
+        """The floating-point arrays of ``record`` one after the other, flat: views of its bytes, not to be written to.
+
+        An array of another dtype or byte order than :attr:`dtype` is converted, and one in Fortran's order copied.
+        ``record`` must hold arrays of this layout's shapes and kinds.
+        """
+        return [_tensor_view(np.ascontiguousarray(npy_view(record[spec.name])), self.dtype) for spec, _ in self.floats]
+
     def record(self, row: Flat, buffers: Buffers) -> ArrayRecord:
         """The record of a row ``[d]`` and of the buffers, in the names, order, shapes and dtypes sent.
 
@@ -135,6 +147,10 @@ class Layout:
             with np.errstate(over="ignore"):
                 result[spec.name] = Array(np.asarray(values, dtype=spec.dtype).reshape(spec.shape))
         return ArrayRecord(result)
+
+    def is_finite(self, record: ArrayRecord) -> bool:
+        """Whether all floating-point numbers of a record of this layout are finite."""
+        return all(_is_finite(npy_view(record[spec.name]).reshape(-1)) for spec, _ in self.floats)
 
     @cached_property
     def floats_by_name(self) -> Mapping[str, slice]:
@@ -196,17 +212,21 @@ def read_npy_header(data: bytes) -> NpyHeader:
 @lru_cache(maxsize=256)
 def _parsed(head_bytes: bytes) -> NpyHeader:
     """The same of a header alone: a model's arrays have the same ones in each message, and parsing takes 50 us."""
-    head = io.BytesIO(head_bytes)
     try:
-        version = np.lib.format.read_magic(head)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # some texts make Python or NumPy write to the server's stderr
-            shape, fortran_order, dtype = read(head, max_header_size=MAX_HEADER_BYTES)
+        header = parsed(lambda: _read_header(io.BytesIO(head_bytes)))
     except Exception as error:  # the parser meets a stranger's text: SyntaxError, RecursionError, MemoryError, ...
         raise ValueError(f"its bytes are no .npy array ({type(error).__name__})") from None
-    if any(length < 0 for length in shape):
-        raise ValueError(f"its .npy header claims the shape {list(shape)}")
+    if any(length < 0 for length in header.shape):
+        raise ValueError(f"its .npy header claims the shape {list(header.shape)}")
+    return header
+
+
+def _read_header(head: io.BytesIO) -> NpyHeader:
+    version = np.lib.format.read_magic(head)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some texts make Python or NumPy write to the server's stderr
+        shape, fortran_order, dtype = read(head, max_header_size=MAX_HEADER_BYTES)
     return NpyHeader(dtype, shape, bool(fortran_order), head.tell())
 
 
@@ -220,6 +240,22 @@ def npy_view(array: Array) -> NDArray[np.generic]:
     header = read_npy_header(array.data)
     flat = np.frombuffer(array.data, dtype=header.dtype, offset=header.offset)
     return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
+
+
+def _is_finite(values: NDArray[np.generic]) -> bool:
+    with np.errstate(all="ignore"):
+        # A sum of squares is finite only if all numbers are, and costs a third of a look at each.
+        return bool(np.isfinite(np.dot(values, values)) or np.isfinite(values).all())
+
+
+def _tensor_view(values: NDArray[np.generic], dtype: np.dtype[np.floating]) -> Tensor:
+    """An array as a flat tensor of ``dtype``, which shares its memory if it has this dtype."""
+    if values.dtype != dtype or not values.flags.aligned:
+        with np.errstate(over="ignore"):
+            values = values.astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch has no read-only tensors, and says so once
+        return torch.from_numpy(values.reshape(-1))
 
 
 def buffer_median(values: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flwr_byzantine.admission import AdmissionPolicy, admit_evaluate, admit_train, printable
-from flwr_byzantine.records import Layout
+from flwr_byzantine.records import Layout, npy_view
 from flwr_byzantine.testing import HostileReply, make_error_reply, make_reply
 
 MODEL = ArrayRecord(
@@ -79,6 +79,15 @@ def honest(node, seed=None):
 
 def admit(replies, **keywords):
     return admit_train(replies, LAYOUT, FLAT, **keywords)
+
+
+def test_replies_stay_where_they_came_until_their_updates_are_asked_for():
+    reply = honest(3)
+    admitted = admit([reply])
+    ((weight, _),) = admitted.replies
+    assert weight.data_ptr() == npy_view(reply.content["arrays"]["fc.weight"]).ctypes.data
+    assert "rows" not in vars(admitted)
+    assert admitted.rows is admitted.rows
 
 
 def test_rows_are_updates_by_ascending_node_id():

@@ -4,6 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
+import torch
 from flwr.app import Array, ArrayRecord
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,3 +117,33 @@ def test_a_strangers_header_writes_no_warnings(recwarn):
         with contextlib.suppress(ValueError):
             read_npy_header(b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body)
     assert not recwarn.list
+
+
+def test_segments_are_views_of_the_bytes_in_the_order_sent():
+    record = ArrayRecord(
+        {"w": Array(np.arange(6, dtype="f4").reshape(2, 3)), "steps": Array(np.array(7)), "b": Array(np.ones(2, "f4"))}
+    )
+    segments = Layout.of(record).segments(record)
+    assert [part.tolist() for part in segments] == [[0, 1, 2, 3, 4, 5], [1, 1]]
+    for name, part in zip(("w", "b"), segments, strict=True):
+        assert part.data_ptr() == npy_view(record[name]).ctypes.data
+
+
+@pytest.mark.parametrize("stored", ["<f8", ">f4", "<f2"])
+def test_segments_of_another_dtype_or_byte_order_are_converted(stored):
+    layout = Layout.of(ArrayRecord({"w": Array(np.zeros((2, 3), "f4"))}))
+    values = np.asfortranarray(np.arange(6).reshape(2, 3).astype(stored))
+    (part,) = layout.segments(ArrayRecord({"w": Array(values)}))
+    assert part.dtype == torch.float32
+    assert part.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize(
+    ("value", "finite"), [(0.0, True), (6e4, True), (np.inf, False), (-np.inf, False), (np.nan, False)]
+)
+def test_one_number_that_is_not_finite_is_seen_and_a_large_one_is_none(dtype, value, finite):
+    values = np.ones((3, 4), dtype)
+    values[1, 2] = value
+    record = ArrayRecord({"w": Array(values), "steps": Array(np.array(7))})
+    assert Layout.of(record).is_finite(record) == finite

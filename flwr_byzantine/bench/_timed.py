@@ -54,6 +54,11 @@ class Timed(Aggregator):
         """Those of the rule."""
         return self.rule.accepts
 
+    @property
+    def holds_tensors(self) -> bool:
+        """Whether the rule does."""
+        return self.rule.holds_tensors
+
     def bind(self, **keywords: Any) -> Aggregator:
         """The rule with these keywords given, without the clock."""
         return self.rule.bind(**keywords)

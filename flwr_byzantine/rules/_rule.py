@@ -84,6 +84,11 @@ class Aggregator(ABC):
     def accepts(self) -> frozenset[str]:
         """Names of all keywords that a call may give."""
 
+    @property
+    @abstractmethod
+    def holds_tensors(self) -> bool:
+        """Whether a tensor is bound to it, such as a pivot, which does not move when the inputs are moved."""
+
     @abstractmethod
     def bind(self, **keywords: Any) -> Aggregator:
         """The same aggregator with these keywords given; a call may still override them."""
@@ -143,6 +148,11 @@ class Rule(KeywordFunction, Aggregator, Generic[P]):
         self.places: tuple[str, ...] = metadata["places"]
         self.own_row: bool = metadata["own_row"]
         self.is_pre_aggregator: bool = metadata["outputs"] is not None
+
+    @property
+    def holds_tensors(self) -> bool:
+        """Whether a tensor is bound to it."""
+        return any(isinstance(value, Tensor) for value in self.keywords.values())
 
     def bind(self, **keywords: Any) -> Rule[...]:
         """The same rule with these keywords given; a call may still override them."""
@@ -248,6 +258,11 @@ class Chain(Aggregator):
     def accepts(self) -> frozenset[str]:
         """Names of all keywords that a call may give; each goes to every stage that takes it."""
         return frozenset().union(*(stage.accepts for stage in self.stages))
+
+    @property
+    def holds_tensors(self) -> bool:
+        """Whether a tensor is bound to a stage."""
+        return any(stage.holds_tensors for stage in self.stages)
 
     def _refuse_unknown(self, keywords: Mapping[str, Any]) -> None:
         for name in keywords.keys() - self.accepts:

@@ -16,7 +16,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from flwr_byzantine.rules.parsing import PARSING
+from flwr_byzantine.rules.parsing import parsed
 from flwr_byzantine.stores._program import ENTRY_POINT
 
 __all__ = ["Step", "mean_sgd", "momentum", "running_mean", "sgd", "text_of"]
@@ -82,8 +82,7 @@ def running_mean(tensors: list[Tensor], keys: list[str], args: list[str]) -> lis
 @cache
 def text_of(step: Step) -> str:
     """The TorchScript text whose entry point is ``step``."""
-    with PARSING:
-        function = ast.parse(textwrap.dedent(inspect.getsource(step))).body[0]
+    function = parsed(lambda: ast.parse(textwrap.dedent(inspect.getsource(step)))).body[0]
     if not isinstance(function, ast.FunctionDef):
         raise TypeError(f"{step!r} is no function")
     function.name = ENTRY_POINT

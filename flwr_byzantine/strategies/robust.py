@@ -267,7 +267,13 @@ class RobustStrategy(FedAvg):
             return None, None
 
     def _aggregate(self, server_round: int, admitted: Admitted, f: int) -> Outcome:
-        outcome = self.rule.apply(admitted.rows, f=f, **self.rule_keywords(server_round, admitted, f))
+        keywords = self.rule_keywords(server_round, admitted, f)
+        tensors = any(isinstance(value, Tensor) for value in keywords.values())
+        if self.rule.equivariant and len(admitted.model) and not (tensors or self.rule.holds_tensors):
+            value, selected = self.rule.apply(admitted.replies, f=f, **keywords)  # where they lie
+            outcome = Outcome(value.sub_(admitted.model), selected)
+        else:
+            outcome = self.rule.apply(admitted.rows, f=f, **keywords)
         if self.example_counts == "ignore" or outcome.selected is None:
             return outcome
         weights = clipped_counts(admitted, outcome.selected, self.weighted_by_key, self.max_count_ratio)
@@ -281,7 +287,7 @@ class RobustStrategy(FedAvg):
         if self.server_optimizer is not None:
             stepped = self.server_optimizer.step(server_round, stepped, carrier)
             stepped = layout.record(layout.flatten(stepped), buffers)
-        if np.isfinite(layout.flatten(stepped)).all():
+        if layout.is_finite(stepped):
             return stepped
         log(WARNING, "round %d: the step leaves the range of the model's dtypes: the model is kept", server_round)
         return None

@@ -43,7 +43,7 @@ class CenteredClipping(RobustStrategy):
 
     def rule_keywords(self, server_round: int, admitted: Admitted, f: int) -> dict[str, Any]:
         """The centre to clip around."""
-        fits = self.center is not None and self.center.shape == admitted.rows.shape[1:]
+        fits = self.center is not None and self.center.shape == admitted.model.shape
         return {"center": self.center if fits else None}
 
     def _aggregate(self, server_round: int, admitted: Admitted, f: int) -> Outcome:

@@ -5,11 +5,26 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp.strategy import FedAdam, FedAvgM, Result
 
+from flwr_byzantine.admission import Admitted
 from flwr_byzantine.errors import ToleranceError
-from flwr_byzantine.rules import bucketing, foolsgold, krum, mda, mean, median, multi_krum, nna, nnm, trimmed_mean
+from flwr_byzantine.rules import (
+    RULES,
+    bucketing,
+    foolsgold,
+    krum,
+    mda,
+    mean,
+    median,
+    monna,
+    multi_krum,
+    nna,
+    nnm,
+    trimmed_mean,
+)
 from flwr_byzantine.strategies import (
     AdmissionPolicy,
     MultiKrum,
@@ -18,7 +33,7 @@ from flwr_byzantine.strategies import (
     TrimmedMean,
     median_metrics,
 )
-from flwr_byzantine.strategies._tolerance import largest_tolerated
+from flwr_byzantine.strategies._tolerance import largest_tolerated, seeded
 from flwr_byzantine.testing import HostileReply, InProcessGrid, make_error_reply, make_reply, silent
 from tests.strategies.helpers import configured, honest_reply, initial, make_app, step_of, towards_target
 
@@ -114,6 +129,32 @@ def test_error_replies_are_faults_and_the_rest_is_aggregated():
     model, _ = step_of(strategy, [make_error_reply(9, "boom"), *[honest_reply(n) for n in range(1, 6)]])
     assert model is not None
     assert strategy.rounds[1].rejected[0].reason == "error 2: boom"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *(rule for rule in RULES.values() if not (rule.needs or rule.own_row or rule.is_pre_aggregator)),
+        nnm >> trimmed_mean,
+        monna.bind(pivot=torch.full((30,), 0.25)),
+    ],
+    ids=str,
+)
+def test_whatever_the_model_the_rule_is_that_of_the_updates(rule):
+    sent = ArrayRecord({"w": Array(np.full((5, 6), 3.0, np.float32)), "steps": Array(np.array(0))})
+    replies = [honest_reply(n, sent) for n in range(1, 12)]
+    keywords = {"generator": seeded(0, 1)} if "generator" in rule.accepts else {}
+    updates = torch.from_numpy(np.stack([r.content["arrays"]["w"].numpy().reshape(-1) - 3 for r in replies]))
+    model, _ = step_of(configured(RobustStrategy(rule, num_malicious_nodes=2), sent), replies)
+    expected = rule(updates, f=2, **keywords).numpy() + 3
+    np.testing.assert_allclose(model.reshape(-1), expected, rtol=0, atol=2e-6)
+
+
+def test_a_rule_that_moves_with_its_inputs_reads_the_replies_where_they_came(monkeypatch):
+    strategy = configured(RobustMedian(num_malicious_nodes=2))
+    monkeypatch.setattr(Admitted, "rows", property(lambda admitted: pytest.fail("the updates were put together")))
+    model, _ = step_of(strategy, [honest_reply(n) for n in range(1, 6)])
+    assert model is not None
 
 
 def test_example_counts_are_ignored_by_default():

@@ -14,7 +14,6 @@ from torch import Tensor
 from flwr_byzantine.errors import MissingKeyError
 from flwr_byzantine.records import Layout
 from flwr_byzantine.roster import ARRAYS, METRICS, Talk
-from flwr_byzantine.rules.parsing import PARSING
 from flwr_byzantine.stores import TensorStore
 
 __all__ = ["Outcome", "load_outcome", "load_progress", "save_failure", "save_progress"]
@@ -36,9 +35,8 @@ class Outcome:
 
     def content(self, sent: ArrayRecord, talk: Talk) -> RecordDict:
         """The reply to the server; arrays that are not floating-point are those that it sent."""
-        with PARSING:  # NumPy reads headers by a part of Python that takes one thread at a time
-            layout = Layout.of(sent)
-            arrays = layout.record(self.model.numpy(), layout.read_buffers(sent))
+        layout = Layout.of(sent)
+        arrays = layout.record(self.model.numpy(), layout.read_buffers(sent))
         about = ConfigRecord({"done": True, "status": json.dumps(self.status)[:MAX_STATUS]})
         return RecordDict({ARRAYS: arrays, METRICS: MetricRecord({**self.metrics}), talk.name: about})
 

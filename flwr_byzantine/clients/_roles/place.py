@@ -12,7 +12,6 @@ from flwr.common.logger import log
 from flwr_byzantine.clients._roles.node import Node, open_own, open_reader
 from flwr_byzantine.records import Layout
 from flwr_byzantine.roster import ARRAYS, Seat, Talk, read_seat, run_name
-from flwr_byzantine.rules.parsing import PARSING
 from flwr_byzantine.signing import Keyring
 from flwr_byzantine.stores import RedisStore, TensorStore
 
@@ -44,9 +43,8 @@ class Place:
         self.ring = Keyring(seat.key for seat in self.seats.values())
         self.store = open_own(node.store, context)
         self.readers = _readers(self.seats, node.key.peer, context, answer_s)
-        with PARSING:  # NumPy parses the arrays' headers by the same part of Python
-            self.layout = Layout.of(self.sent)
-            self.model = torch.from_numpy(self.layout.flatten(self.sent))
+        self.layout = Layout.of(self.sent)
+        self.model = torch.from_numpy(self.layout.flatten(self.sent))
 
     def close(self) -> None:
         """Let go of the connections to the others' stores; what others or this process keep stays."""

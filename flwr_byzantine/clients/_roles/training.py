@@ -16,7 +16,6 @@ from flwr_byzantine.attacks import DATA_ATTACKS
 from flwr_byzantine.clients.functions import BatchFailed, BatchGradient
 from flwr_byzantine.records import Flat, Layout
 from flwr_byzantine.roster import ARRAYS
-from flwr_byzantine.rules.parsing import PARSING
 
 __all__ = ["Evaluate", "GradientsOf", "Training", "app_gradients"]
 
@@ -77,8 +76,7 @@ def app_gradients(app: ClientApp, layout: Layout, sent: ArrayRecord, message: Me
     def gradients(model: Tensor, context: Context, round: int) -> Iterator[Piece]:
         flat: Flat = model.numpy()
         config = ConfigRecord({**message.content.config_records.get("config", {}), "server-round": round})
-        with PARSING:  # NumPy reads headers by a part of Python that takes one thread at a time
-            arrays = layout.record(flat, layout.read_buffers(sent))
+        arrays = layout.record(flat, layout.read_buffers(sent))
         content = RecordDict({ARRAYS: arrays, "config": config})
         reply = app(_train_message(message, content), _unarmed(context))
         if not reply.has_content():
@@ -86,8 +84,7 @@ def app_gradients(app: ClientApp, layout: Layout, sent: ArrayRecord, message: Me
             return
         trained = next(iter(reply.content.array_records.values()))
         change = torch.empty_like(model)
-        with PARSING:
-            layout.subtract(trained, flat, out=change.numpy())
+        layout.subtract(trained, flat, out=change.numpy())
         metrics = next(iter(reply.content.metric_records.values()), MetricRecord())
         yield BatchGradient(0, change.neg_(), _loss(metrics), _examples(metrics))
 

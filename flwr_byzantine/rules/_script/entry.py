@@ -15,7 +15,7 @@ from flwr_byzantine.rules._script.library import Library
 from flwr_byzantine.rules._script.rounding import exact_assignment, rounded_lines
 from flwr_byzantine.rules._script.source import ScriptError, Source
 from flwr_byzantine.rules._script.stages import HEAD, NAMES, function_of, selects, stage_lines, tensors_of
-from flwr_byzantine.rules.parsing import PARSING
+from flwr_byzantine.rules.parsing import parsed
 
 __all__ = ["script_givens", "script_text"]
 
@@ -72,8 +72,7 @@ def script_text(aggregator: Aggregator, *, selected: bool = False, given: tuple[
         >>> torch.jit.CompilationUnit(text).run(rows, [], [])
         [tensor([1.])]
     """
-    with PARSING:
-        return _derived(aggregator, selected, given)
+    return parsed(lambda: _derived(aggregator, selected, given))
 
 
 def _derived(aggregator: Aggregator, selected: bool, given: tuple[str, ...]) -> str:
