@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import multiprocessing
 import statistics
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from multiprocessing.connection import Connection
 
 import torch
 from _machine import cpu_seconds, exponent, machine
+from _processes import run_together
 from _signing import crypto_seconds
 
 from flwr_byzantine.clients.peer import Peer, PeerConfig, RoundRecord
@@ -119,29 +119,8 @@ def taken(marks: list[tuple[float, float]], records: list[RoundRecord]) -> Taken
 
 def run(setting: Setting) -> list[Taken]:
     """Run a mesh; what each peer took."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "flwr_byzantine.clients.peer", "flwr_byzantine.stores"])
     seeds = [bytes([number]) * 32 for number in range(setting.n)]
-    pipes, processes = [], []
-    try:
-        for number in range(setting.n):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=peer_process, args=(number, setting, seeds, theirs))
-            process.start()
-            theirs.close()
-            pipes.append(ours)
-            processes.append(process)
-        urls = [pipe.recv() for pipe in pipes]
-        for pipe in pipes:
-            pipe.send(urls)
-        result = [pipe.recv() for pipe in pipes]
-        for pipe in pipes:
-            pipe.send(None)
-        return result
-    finally:
-        for process in processes:
-            process.join(30)
-            process.kill()
+    return run_together(peer_process, setting, seeds, ["flwr_byzantine.clients.peer", "flwr_byzantine.stores"])
 
 
 # Tables

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import statistics
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 from _machine import cpu_seconds
+from _processes import run_together
 from _signing import crypto_seconds
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
@@ -147,29 +147,8 @@ def taken(role: str, marks: list[tuple[float, float, float]], counts: list[tuple
 
 def run(cluster: Cluster) -> list[Taken]:
     """Start the nodes; what each took."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "_guanyu.nodes"])
     seeds = [bytes([number + 1]) * 32 for number in range(cluster.n + cluster.m)]
-    pipes, processes = [], []
-    try:
-        for number in range(len(seeds)):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=node_process, args=(number, cluster, seeds, theirs))
-            process.start()
-            theirs.close()
-            pipes.append(ours)
-            processes.append(process)
-        urls = [pipe.recv() for pipe in pipes]
-        for pipe in pipes:
-            pipe.send(urls)
-        result = [pipe.recv() for pipe in pipes]
-        for pipe in pipes:
-            pipe.send(None)
-        return result
-    finally:
-        for process in processes:
-            process.join(30)
-            process.kill()
+    return run_together(node_process, cluster, seeds, ["_guanyu.nodes"])
 
 
 def measure(name: str, cluster: Cluster) -> dict[str, Any]:

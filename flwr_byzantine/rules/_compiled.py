@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -26,35 +26,31 @@ def serves(source: Source) -> bool:
 @faster
 def mean_of_order_statistics(rows: Rows, low: int, high: int, *, dtype: torch.dtype | None = None) -> Tensor | None:
     """One pass, in which it is also found out whether all numbers are finite."""
-    if not serves(rows.source):
-        return None
-    result = rows.new_empty((rows.shape[1],), dtype=dtype)
-    finite = [
-        kernels.mean_of_order_statistics(segment.rows, low, high, out=out, weights=rows.weights)
-        for segment, out in _outputs(rows, result)
-    ]
-    rows.source.settle(all(finite))
-    return result
+
+    def run(segment: Segment, out: Tensor) -> bool:
+        return kernels.mean_of_order_statistics(segment.rows, low, high, out=out, weights=rows.weights)
+
+    return _in_one_pass(rows, run, dtype)
 
 
 @faster
 def mean_nearest(rows: Rows, places: tuple[int, int], k: int, *, dtype: torch.dtype | None = None) -> Tensor | None:
     """One pass, in which it is also found out whether all numbers are finite."""
+
+    def run(segment: Segment, out: Tensor) -> bool:
+        return kernels.mean_nearest(segment.rows, places, k, out=out, weights=rows.weights)
+
+    return _in_one_pass(rows, run, dtype)
+
+
+def _in_one_pass(rows: Rows, run: Callable[[Segment, Tensor], bool], dtype: torch.dtype | None) -> Tensor | None:
+    """``[d]``: what a kernel writes for each segment, which says whether all was finite; None if it is not served."""
     if not serves(rows.source):
         return None
     result = rows.new_empty((rows.shape[1],), dtype=dtype)
-    finite = [
-        kernels.mean_nearest(segment.rows, places, k, out=out, weights=rows.weights)
-        for segment, out in _outputs(rows, result)
-    ]
+    finite = [run(segment, result[segment.start : segment.stop]) for segment in rows.source.segments]
     rows.source.settle(all(finite))
     return result
-
-
-def _outputs(rows: Rows, result: Tensor) -> Iterator[tuple[Segment, Tensor]]:
-    """Each segment, and where its columns of the result go."""
-    for segment in rows.source.segments:
-        yield segment, result[segment.start : segment.stop]
 
 
 def sum_into(result: Tensor, source: Source, weights: Tensor, centre: Tensor | None) -> None:

@@ -40,13 +40,24 @@ class Answers:
     check: Callable[[Message, Context], Mapping[str, str]]
     begin: Callable[[Node, Message, Context], Session]
 
-    def register(self, app: ClientApp) -> None:
-        """Let an app answer these messages too."""
-        talk = self.talk
+    def app(self, train: object, maker: str) -> ClientApp:
+        """The ClientApp given, which answers these messages too; or a new one, if it is a function.
+
+        Args:
+            train: What a user gave.
+            maker: To whom, for the error.
+
+        Raises:
+            TypeError: If it is neither.
+        """
+        if not callable(train):
+            raise TypeError(f"{maker} needs a ClientApp or a function, got {type(train).__name__}")
+        app, talk = train if isinstance(train, ClientApp) else ClientApp(), self.talk
         app.query(_action(talk.who))(self.who)
         app.train(_action(talk.start))(self.start)
         app.query(_action(talk.report))(self.report)
         app.query(_action(talk.end))(self.end)
+        return app
 
     def who(self, message: Message, context: Context) -> Message:
         """Check the settings, and say who this node is and where it can run."""

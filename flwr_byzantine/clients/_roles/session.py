@@ -5,16 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext, suppress
 from logging import INFO, WARNING
+from typing import Any, TypeVar
 
-from flwr.app import Context
+from flwr.app import Context, Message
 from flwr.common.logger import log
 
 from flwr_byzantine.clients._roles.outcome import Outcome, save_failure, save_progress
 from flwr_byzantine.clients._roles.place import Place
+from flwr_byzantine.clients._settings import Settings
 from flwr_byzantine.clients.prometheus import Status, StatusServer, Text
 from flwr_byzantine.errors import StoreError
+from flwr_byzantine.roster import SETTINGS, run_name
 
-__all__ = ["Session", "served"]
+__all__ = ["Session", "sent_settings", "served"]
+
+S = TypeVar("S", bound=Settings)
 
 
 class Session(ABC):
@@ -52,6 +57,17 @@ class Session(ABC):
         """Keep that a round is over, for who asks."""
         with suppress(StoreError):
             save_progress(self.place.store, round)
+
+
+def sent_settings(kind: type[S], message: Message, context: Context) -> S:
+    """The settings of a kind that the server sent, for this run.
+
+    Raises:
+        TypeError: If one is of another type.
+        ValueError: If one cannot be.
+    """
+    given: dict[str, Any] = dict(message.content.config_records[SETTINGS])
+    return kind.from_mapping({**given, "run": run_name(context.run_id)})
 
 
 def served(context: Context, status: Status, text: Text) -> AbstractContextManager[object]:

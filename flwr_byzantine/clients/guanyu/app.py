@@ -42,15 +42,11 @@ def guanyu_app(train: ClientApp | GradientAt, *, evaluate: Evaluate | None = Non
         >>> type(app).__name__
         'ClientApp'
     """
-    if not callable(train):
-        raise TypeError(f"guanyu_app needs a ClientApp or a function, got {type(train).__name__}")
-    app = train if isinstance(train, ClientApp) else ClientApp()
 
     def begin(node: Node, message: Message, context: Context) -> NodeSession:
         return NodeSession(node, message, context, train, evaluate)
 
-    Answers(GUANYU, _check, begin).register(app)
-    return app
+    return Answers(GUANYU, _check, begin).app(train, "guanyu_app")
 
 
 def _check(message: Message, context: Context) -> dict[str, str]:

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from logging import WARNING
-from typing import Any
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -17,7 +16,7 @@ from flwr_byzantine.attacks import ATTACKS
 from flwr_byzantine.clients._roles.node import Node
 from flwr_byzantine.clients._roles.outcome import Outcome
 from flwr_byzantine.clients._roles.place import Place
-from flwr_byzantine.clients._roles.session import Session, served
+from flwr_byzantine.clients._roles.session import Session, sent_settings, served
 from flwr_byzantine.clients._roles.training import Evaluate, Training, app_gradients
 from flwr_byzantine.clients.functions import BatchFailed, BatchGradient
 from flwr_byzantine.clients.guanyu.config import GuanYuConfig
@@ -26,7 +25,7 @@ from flwr_byzantine.clients.guanyu.metrics import metrics_text
 from flwr_byzantine.clients.guanyu.node import GuanYuNode
 from flwr_byzantine.clients.peer import PeerAttack
 from flwr_byzantine.errors import StoreError
-from flwr_byzantine.roster import GUANYU, SETTINGS, run_name
+from flwr_byzantine.roster import GUANYU
 from flwr_byzantine.stores import MemoryStore
 
 __all__ = ["GradientAt", "NodeSession", "settings_of", "step_metrics", "wanted_role"]
@@ -140,8 +139,7 @@ def settings_of(message: Message, context: Context) -> GuanYuConfig:
         TypeError: If one is of another type.
         ValueError: If one cannot be, or there is no last step: who asked would wait for ever.
     """
-    given: dict[str, Any] = dict(message.content.config_records[SETTINGS])
-    config = GuanYuConfig.from_mapping({**given, "run": run_name(context.run_id)})
+    config = sent_settings(GuanYuConfig, message, context)
     if config.steps is None:
         raise ValueError("the strategy must say how many steps there are")
     return config

@@ -44,15 +44,11 @@ def peer_app(train: ClientApp | GradientsOf, *, evaluate: Evaluate | None = None
         >>> type(app).__name__
         'ClientApp'
     """
-    if not callable(train):
-        raise TypeError(f"peer_app needs a ClientApp or a function, got {type(train).__name__}")
-    app = train if isinstance(train, ClientApp) else ClientApp()
 
     def begin(node: Node, message: Message, context: Context) -> PeerSession:
         return PeerSession(node, message, context, train, evaluate)
 
-    Answers(SPIRT, _check, begin).register(app)
-    return app
+    return Answers(SPIRT, _check, begin).app(train, "peer_app")
 
 
 def _check(message: Message, context: Context) -> dict[str, str]:

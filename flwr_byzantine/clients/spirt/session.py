@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from flwr_byzantine.clients._roles.node import Node
 from flwr_byzantine.clients._roles.outcome import Outcome
 from flwr_byzantine.clients._roles.place import Place
-from flwr_byzantine.clients._roles.session import Session, served
+from flwr_byzantine.clients._roles.session import Session, sent_settings, served
 from flwr_byzantine.clients._roles.training import Evaluate, GradientsOf, Training, app_gradients
 from flwr_byzantine.clients.peer import Peer, PeerConfig, RoundRecord
 from flwr_byzantine.clients.peer_metrics import metrics_text
 from flwr_byzantine.clients.spirt.attack import peer_attack
 from flwr_byzantine.clients.spirt.report import round_metrics
 from flwr_byzantine.errors import StoreError
-from flwr_byzantine.roster import SETTINGS, SPIRT, run_name
+from flwr_byzantine.roster import SPIRT
 
 __all__ = ["PeerSession", "settings_of"]
 
@@ -88,8 +86,7 @@ def settings_of(message: Message, context: Context) -> PeerConfig:
         TypeError: If one is of another type.
         ValueError: If one cannot be, or there is no last round: who asked would wait for ever.
     """
-    given: dict[str, Any] = dict(message.content.config_records[SETTINGS])
-    config = PeerConfig.from_mapping({**given, "run": run_name(context.run_id)})
+    config = sent_settings(PeerConfig, message, context)
     if config.rounds is None:
         raise ValueError("the server must say how many rounds there are")
     return config

@@ -22,42 +22,29 @@ namespace {
 
 using Vector = __m256;
 constexpr size_t LANES = 8;
-constexpr size_t AHEAD = 320; // bytes: more rows are read at once than the processor follows by itself
 
-FB_TARGET_AVX2 FB_INLINE Vector zero() { return _mm256_setzero_ps(); }
+FB_TARGET FB_INLINE Vector zero() { return _mm256_setzero_ps(); }
 
-FB_TARGET_AVX2 FB_INLINE Vector least(Vector a, Vector b) { return _mm256_min_ps(a, b); }
+FB_TARGET FB_INLINE Vector all(float value) { return _mm256_set1_ps(value); }
 
-FB_TARGET_AVX2 FB_INLINE Vector most(Vector a, Vector b) { return _mm256_max_ps(a, b); }
+FB_TARGET FB_INLINE Vector least(Vector a, Vector b) { return _mm256_min_ps(a, b); }
 
-FB_TARGET_AVX2 FB_INLINE void put_in_order(Vector &low, Vector &high) {
-  const Vector lesser = least(low, high);
-  high = most(low, high);
-  low = lesser;
-}
+FB_TARGET FB_INLINE Vector most(Vector a, Vector b) { return _mm256_max_ps(a, b); }
 
-// NaN becomes infinity: the instruction gives its second operand where there is no order.
-FB_TARGET_AVX2 FB_INLINE Vector load(const char *row, size_t at) {
-  prefetch(row, at + AHEAD, 1);
-  return least(_mm256_loadu_ps(reinterpret_cast<const float *>(row + at)), _mm256_set1_ps(__builtin_inff()));
-}
+FB_TARGET FB_INLINE Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
 
-// The same; a number that is not finite makes `odd` NaN for good.
-FB_TARGET_AVX2 FB_INLINE Vector load(const char *row, size_t at, Vector &odd) {
-  const Vector values = load(row, at);
-  odd = _mm256_fmadd_ps(values, zero(), odd);
-  return values;
-}
+FB_TARGET FB_INLINE Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
 
-FB_TARGET_AVX2 FB_INLINE void store(float *to, Vector values) { _mm256_storeu_ps(to, values); }
+FB_TARGET FB_INLINE Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 
-FB_TARGET_AVX2 FB_INLINE void note(float *check, Vector one, Vector other) {
-  const Vector odd = _mm256_mul_ps(one, zero());
-  store(check, _mm256_add_ps(_mm256_loadu_ps(check), _mm256_fmadd_ps(other, zero(), odd)));
-}
+FB_TARGET FB_INLINE Vector read(const float *from) { return _mm256_loadu_ps(from); }
+
+FB_TARGET FB_INLINE void store(float *to, Vector values) { _mm256_storeu_ps(to, values); }
 
 } // namespace
 } // namespace fb
+
+#include "sorter_steps.h"
 
 #endif
 

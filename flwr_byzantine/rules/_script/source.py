@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
+from flwr_byzantine.rules.parsing import parsed
+
 __all__ = ["ScriptError", "Source", "source_of", "stored_names"]
 
 
@@ -57,9 +59,9 @@ def source_of(function: FunctionType) -> Source:
 def _node_of(code: CodeType, text: str) -> ast.FunctionDef | ast.Lambda:
     """The definition in the text of a file that some code stems from; a ValueError if there is none."""
     if code.co_name == "<lambda>":
-        candidates = [node for node in ast.walk(_parsed(text)) if isinstance(node, ast.Lambda)]
+        candidates = [node for node in ast.walk(_tree_of(text)) if isinstance(node, ast.Lambda)]
         return min((node for node in candidates if _encloses(node, code)), key=_extent)
-    (found,) = [node for node in ast.walk(_parsed(text)) if isinstance(node, ast.FunctionDef) and _is_at(node, code)]
+    (found,) = [node for node in ast.walk(_tree_of(text)) if isinstance(node, ast.FunctionDef) and _is_at(node, code)]
     return found
 
 
@@ -69,8 +71,8 @@ def _is_at(node: ast.FunctionDef, code: CodeType) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _parsed(text: str) -> ast.Module:
-    return ast.parse(text)
+def _tree_of(text: str) -> ast.Module:
+    return parsed(lambda: ast.parse(text))
 
 
 def _encloses(node: ast.Lambda, code: CodeType) -> bool:
