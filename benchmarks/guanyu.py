@@ -48,7 +48,8 @@ def draw(folder: Path | None, plots: Mapping[str, Callable[[], str]]) -> None:
 def run_attacks(arguments: argparse.Namespace) -> None:
     """Accuracy under attacks by servers and workers."""
     cells = dict.fromkeys(cell for name in arguments.cells for cell in attacks.SETS[name])
-    training = attacks.Training(arguments.steps, arguments.rate, arguments.seed, arguments.momentum)
+    workers = arguments.momentum, arguments.local_steps
+    training = attacks.Training(arguments.steps, arguments.rate, arguments.seed, *workers)
     rows = []
     for row in attacks.run(load(arguments.data), cells, training, arguments.results):
         print(row, flush=True)
@@ -114,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
         found[name].add_argument("--seed", type=int, default=0)
     found["attacks"].add_argument("--cells", choices=sorted(attacks.SETS), nargs="+", default=["every-pair"])
     found["attacks"].add_argument("--momentum", type=float, default=0.0, help="of workers: what they send is a mean")
+    found["attacks"].add_argument("--local-steps", type=int, default=1, help="gradients summed in one message")
     found["convergence"].add_argument("--every", type=int, default=5, help="updates between two measurements")
     found["overhead"].add_argument("--driver", choices=("one-app", "nodes"), default="one-app")
     found["overhead"].add_argument("--task", default="", help=f"part of one of {list(nodes.TASKS)}")

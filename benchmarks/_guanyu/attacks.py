@@ -67,6 +67,8 @@ class Training:
     seed: int = 0
     momentum: float = 0.0
     """Of workers: with one above 0 what they send is a mean of their gradients, of less noise."""
+    local_steps: int = 1
+    """Gradients of one message, each where the one before led; their sum is sent."""
 
 
 def _grid(defence: str, servers: Iterable[str], workers: Iterable[str], schedule: str = "seeded") -> Iterator[Cell]:
@@ -110,7 +112,10 @@ def play(
         seed=training.seed,
     )
     mods = [lying_server(cell.server, training.seed)] if alone and cell.server != "none" else []
-    app = worker_app(task, model_rule=model_rule, mods=mods, seed=training.seed, momentum=training.momentum)
+    app = worker_app(
+        task, model_rule=model_rule, mods=mods, seed=training.seed, momentum=training.momentum,
+        local_steps=training.local_steps, rate=training.rate,
+    )  # fmt: skip
     with InProcessGrid(app, settings.m) as grid:
         rounds = 0 if alone and cell.server == "silent" else training.steps
         return strategy.start(grid, task.first_record(training.seed), rounds, evaluate_fn=look)
@@ -163,7 +168,7 @@ def measure(task: Task, cell: Cell, training: Training) -> dict[str, Any]:
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
     named = ("data", "defence", "server", "worker", "schedule", "steps", "rate", "seed")
-    return *(row[name] for name in named), row.get("momentum", 0.0)
+    return *(row[name] for name in named), row.get("momentum", 0.0), row.get("local_steps", 1)
 
 
 def run(task: Task, cells: Iterable[Cell], training: Training, path: Path | None) -> Iterator[dict[str, Any]]:

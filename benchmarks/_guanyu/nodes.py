@@ -27,7 +27,7 @@ from flwr_byzantine.stores import EmbeddedStore, RedisStore
 
 __all__ = ["CHOICES", "TASKS", "Cluster", "Taken", "free", "measure", "run", "table"]
 
-PATIENCE = {"idle_s": 120.0, "store_patience_s": 120.0, "stay_s": 3.0, "max_poll_s": 0.1, "retain_steps": 8}
+PATIENCE = {"idle_s": 120.0, "store_patience_s": 120.0, "stay_s": 3.0, "retain_steps": 8}
 TASKS: dict[str, Callable[[], Task]] = {
     "CNN of 1,756,426": lambda: noise(cifar_cnn, (3, 32, 32), "CNN of 1,756,426"),
     "perceptron of 50,890": lambda: noise(lambda: perceptron(28), (1, 28, 28), "perceptron of 50,890"),

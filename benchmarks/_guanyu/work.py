@@ -32,6 +32,7 @@ __all__ = [
     "noise",
     "one_thread",
     "perceptron",
+    "summed_gradients",
     "worker_app",
 ]
 
@@ -64,9 +65,15 @@ class Task:
 
     def batch(self, worker: int, step: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """The images and labels of one gradient: the same whatever else is compared."""
+        (batch,) = self.batches(worker, step, seed, 1)
+        return batch
+
+    def batches(self, worker: int, step: int, seed: int, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Those of several gradients in a row."""
         draws = torch.Generator().manual_seed((seed * 1_000_003 + step) * 1009 + worker)
-        rows = torch.randint(len(self.labels), (BATCH,), generator=draws)
-        return self.images[rows], self.labels[rows]
+        for _ in range(count):
+            rows = torch.randint(len(self.labels), (BATCH,), generator=draws)
+            yield self.images[rows], self.labels[rows]
 
 
 def cifar_cnn() -> nn.Module:
@@ -119,10 +126,28 @@ def gradient_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss, list(model.parameters()))])
 
 
+def summed_gradients(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], rate: float) -> Tensor:
+    """``[d]``: the sum of gradients along a path of steps, so that a step of ``rate`` along it goes where they led."""
+    parameters = list(model.parameters())
+    start = parameters_to_vector(parameters).detach()
+    total = torch.zeros_like(start)
+    for batch in batches:
+        total += gradient_of(model, *batch)
+        vector_to_parameters(start - rate * total, parameters)
+    return total
+
+
 def worker_app(
-    task: Task, *, model_rule: Aggregator = median, mods: Iterable[Mod] = (), seed: int = 0, momentum: float = 0.0
+    task: Task,
+    *,
+    model_rule: Aggregator = median,
+    mods: Iterable[Mod] = (),
+    seed: int = 0,
+    momentum: float = 0.0,
+    local_steps: int = 1,
+    rate: float = 0.0,
 ) -> ClientApp:
-    """A Flower app whose train function replies with one gradient at the model that it is given."""
+    """A Flower app that replies with the sum of ``local_steps`` gradients, the first at the model that it is given."""
     app, model = ClientApp(mods=[guanyu_mod(model_rule), *mods]), task.first_model()
     before: dict[int, Tensor] = {}
 
@@ -130,7 +155,7 @@ def worker_app(
     def train(message: Message, context: Context) -> Message:
         worker, step = int(context.node_config["partition-id"]), int(message.content["config"]["server-round"])
         vector_to_parameters(message.content["arrays"].to_torch_state_dict()["model"], model.parameters())
-        gradient = gradient_of(model, *task.batch(worker, step, seed))
+        gradient = summed_gradients(model, task.batches(worker, step, seed, local_steps), rate)
         if momentum:
             gradient = before[worker] = torch.lerp(gradient, before.get(worker, gradient), momentum)
         arrays = as_record(gradient)

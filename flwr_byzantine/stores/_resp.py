@@ -8,6 +8,7 @@ server sends is untrusted: no length that it states is believed beyond the limit
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from typing import TypeAlias
 
 from flwr_byzantine.errors import StoreError, StoreUnavailableError, TooLargeError
@@ -76,9 +77,12 @@ class Reader:
 
     def take(self, count: int) -> bytes:
         """The next ``count`` bytes; the caller has bounded their number."""
-        taken = bytearray(count)
-        self.into(memoryview(taken))
-        return bytes(taken)
+        taken = BytesIO()  # the one way to fill bytes in place: a bytearray is copied to become bytes
+        taken.seek(max(count - 1, 0))
+        taken.write(b"\0"[:count])
+        with taken.getbuffer() as view:
+            self.into(view)
+        return taken.getvalue()
 
     def into(self, view: memoryview) -> None:
         """Fill ``view`` with the next bytes."""

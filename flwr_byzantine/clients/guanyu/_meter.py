@@ -57,6 +57,11 @@ class Meter:
         """A message was verified."""
         with self._lock:
             self._messages[kind.value] += 1
+        self.reached(sender, kind, step)
+
+    def reached(self, sender: str, kind: Kind, step: int) -> None:
+        """A sender has a message of this step, read or not."""
+        with self._lock:
             self._heard[sender, kind] = max(step, self._heard.get((sender, kind), 0))
 
     def note_distance(self, step: int, distance: float) -> None:

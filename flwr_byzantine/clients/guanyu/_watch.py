@@ -8,18 +8,18 @@ from collections.abc import Callable
 from torch import Tensor
 
 from flwr_byzantine.clients.guanyu._post import Post
-from flwr_byzantine.protocols.guanyu import Kind
+from flwr_byzantine.protocols.guanyu import Action, Aggregate, Compute, Contract, Kind
 from flwr_byzantine.signing import Rejected
 from flwr_byzantine.stores import TensorStore
 
-__all__ = ["Pace", "Watch"]
+__all__ = ["Pace", "Watch", "read_no_more"]
 
 GROWTH = 1.25
 """Of the pause, while nothing comes: one waits at most a quarter longer than one had to."""
 
 
 class Pace:
-    """Which steps of one kind are wanted: one's own, and, if enough others are far ahead, theirs.
+    """Which steps of one kind are wanted: one's own until a quorum is in, and, if enough others are far ahead, theirs.
 
     Where the others are is what ``quorum`` of them claim to have reached: of more honest senders than liars at least
     one has. It stays for a while, so that a whole quorum of that step comes in before it is withdrawn.
@@ -36,12 +36,14 @@ class Pace:
         (None, None, None, None)
         >>> pace.wanted()
         (9,)
+        >>> pace.enter(9), pace.wanted(), pace.enough(9), pace.wanted()
+        (None, (9,), None, ())
     """
 
     def __init__(self, quorum: int = 0, lag: int = 2, *, every: int = 1, skip: bool = False) -> None:
         self._quorum, self._lag, self._every, self._skip = quorum, lag, every, skip
         self._changed = threading.Condition()
-        self._step, self._target = 1, 0
+        self._step, self._target, self._enough = 1, 0, 0
         self._heads: dict[str, int] = {}
         self._closed = False
 
@@ -52,10 +54,20 @@ class Pace:
                 self._step = step
                 self._changed.notify_all()
 
+    def enough(self, step: int) -> None:
+        """A quorum of this step is in: what else there is of it would be read for nothing."""
+        with self._changed:
+            self._enough = max(step, self._enough)
+
     def heard(self, sender: str, head: int) -> None:
         """A sender claims to have reached a step."""
         with self._changed:
             self._heads[sender] = head
+
+    def unread(self, sender: str) -> int:
+        """The newest step of which a sender claims to have a message and none is wanted any more."""
+        with self._changed:
+            return min(self._heads.get(sender, 0), self._enough)
 
     def wanted(self) -> tuple[int, ...]:
         """The steps to ask for."""
@@ -65,9 +77,10 @@ class Pace:
             ahead -= ahead % self._every
             if self._target < self._step or ahead >= self._target + 2 * self._lag:
                 self._target = ahead
+            own = (self._step,) if self._enough < self._step else ()
             if self._target < self._step + self._lag:
-                return (self._step,)
-            return (self._target,) if self._skip else (self._step, self._target)
+                return own
+            return (self._target,) if self._skip else (*own, self._target)
 
     def wait(self, step: int, timeout_s: float) -> int | None:
         """Wait until one is at another step, or so long; the step then, None after :meth:`close`."""
@@ -80,6 +93,21 @@ class Pace:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def read_no_more(action: Action, models: Pace, gradients: Pace) -> None:
+    """Of what a quorum is in, as an action shows, nothing else is taken.
+
+    Example:
+        >>> models, gradients = Pace(), Pace()
+        >>> read_no_more(Aggregate(1, ()), models, gradients)
+        >>> models.wanted(), gradients.wanted()
+        ((1,), ())
+    """
+    if isinstance(action, Aggregate):
+        gradients.enough(action.step)
+    elif isinstance(action, Compute | Contract):
+        models.enough(action.step)
 
 
 class Watch:
@@ -117,7 +145,7 @@ class Watch:
         pause_s, step = poll_s, 1
         while True:
             try:
-                came = self._look(sender, kind)
+                came = self.look(sender, kind)
             except Exception as error:  # a reader may be anything; none may end a node
                 came = False
                 self._refused(sender, f"unreachable: {type(error).__name__}: {error}"[:200])
@@ -129,8 +157,12 @@ class Watch:
             if now != step:
                 pause_s, step = poll_s, now
 
-    def _look(self, sender: str, kind: Kind) -> bool:
-        """Whether something came that was wanted."""
+    def look(self, sender: str, kind: Kind) -> bool:
+        """Look once; whether something came that was wanted.
+
+        Raises:
+            Exception: Whatever the reader raises if the store does not answer.
+        """
         head = self._post.head(self._reader, sender, kind, self._head)
         if isinstance(head, Rejected):
             self._refused(sender, f"{head.reason.value}: {kind.value}-head: {head.detail}")
@@ -138,7 +170,7 @@ class Watch:
             self._head, self._reached = head
             self._pace.heard(sender, self._reached)
         wanted = self._pace.wanted()
-        self._taken = {step for step in self._taken if step >= wanted[0]}
+        self._taken = {step for step in self._taken if step >= min(wanted, default=0)}
         asked = [step for step in wanted if step <= self._reached and step not in self._taken]
         return sum(self._take(sender, kind, step) for step in asked) > 0
 

@@ -27,7 +27,7 @@ class StepRecord:
     written_bytes: dict[str, int] = field(default_factory=dict)
     """Published in the node's own store, by kind."""
     missing: list[str] = field(default_factory=list)
-    """Ids of those whose message of this step had not come when it ended."""
+    """Ids of those that had no message of this step, as far as was known when it ended."""
     distance: float | None = None
     """How far a server's own model was from the median that replaced it; None if there was no exchange."""
 

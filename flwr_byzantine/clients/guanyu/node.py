@@ -15,7 +15,7 @@ from flwr_byzantine.clients.guanyu._hands import Hands
 from flwr_byzantine.clients.guanyu._journal import Journal
 from flwr_byzantine.clients.guanyu._meter import Meter
 from flwr_byzantine.clients.guanyu._post import Post
-from flwr_byzantine.clients.guanyu._watch import Pace, Watch
+from flwr_byzantine.clients.guanyu._watch import Pace, Watch, read_no_more
 from flwr_byzantine.clients.guanyu.config import GuanYuConfig
 from flwr_byzantine.clients.guanyu.history import GuanYuHistory
 from flwr_byzantine.clients.peer._threads import OwnStore
@@ -108,7 +108,8 @@ class GuanYuNode:
         self._bench = Bench(store, config, settings)
         self._gradient, self._attack = gradient, attack
         self._models, self._gradients = self._paces()
-        self._sources = [(peer, Kind.MODEL if self.role == "worker" else Kind.EXCHANGE) for peer in servers]
+        of_servers = Kind.MODEL if self.role == "worker" else Kind.EXCHANGE
+        self._sources = [(peer, of_servers) for peer in servers if peer != self.id]
         self._sources += [(peer, Kind.GRADIENT) for peer in workers if self.role == "server"]
         self._meter = Meter(self.id, self._sources, exchange_every=settings.exchange_every)
         self._begun = self._heard = time.monotonic()
@@ -180,11 +181,12 @@ class GuanYuNode:
     def _watch(self, post: Post) -> list[threading.Thread]:
         threads = []
         for peer, kind in self._sources:
-            if peer != self.id:
-                pace = self._gradients if kind is Kind.GRADIENT else self._models
-                watch = Watch(post, self._readers[peer], pace, self._arrived, self._journal.reject)
-                threads.append(watch.start(peer, kind, self.config.poll_s, self.config.max_poll_s))
+            watch = Watch(post, self._readers[peer], self._pace(kind), self._arrived, self._journal.reject)
+            threads.append(watch.start(peer, kind, self.config.poll_s, self.config.max_poll_s))
         return threads
+
+    def _pace(self, kind: Kind) -> Pace:
+        return self._gradients if kind is Kind.GRADIENT else self._models
 
     def _arrived(self, sender: str, kind: Kind, step: int, value: Tensor) -> bool:
         """Keep what was verified, on the thread that read it."""
@@ -208,6 +210,7 @@ class GuanYuNode:
         while True:
             over = self.config.steps is not None and self._machine.step > self.config.steps
             for action in actions:
+                read_no_more(action, self._models, self._gradients)
                 hands.do(action, over=over)
             if self._machine.step != step:
                 step = self._machine.step
@@ -223,6 +226,8 @@ class GuanYuNode:
                 hands.ask()
 
     def _entered(self, step: int, hands: Hands) -> None:
+        for peer, kind in self._sources:
+            self._meter.reached(peer, kind, self._pace(kind).unread(peer))
         self._meter.enter(step, now=time.monotonic())
         self._models.enter(step)
         self._gradients.enter(step)

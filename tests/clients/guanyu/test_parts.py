@@ -12,7 +12,7 @@ from flwr_byzantine.clients.guanyu import GuanYuConfig
 from flwr_byzantine.clients.guanyu._journal import Journal
 from flwr_byzantine.clients.guanyu._meter import MAX_RECORDS, Meter
 from flwr_byzantine.clients.guanyu._post import Post
-from flwr_byzantine.clients.guanyu._watch import Pace
+from flwr_byzantine.clients.guanyu._watch import Pace, Watch
 from flwr_byzantine.errors import ToleranceError
 from flwr_byzantine.protocols.guanyu import Kind
 from flwr_byzantine.signing import PrivateKey, Reason, Rejected, Verified
@@ -73,6 +73,26 @@ def test_a_target_stays_until_it_is_too_old_and_is_a_step_that_has_messages():
     assert seen == [10, 10, 10, 15, 20]
     pace.enter(19)
     assert pace.wanted() == (19,)
+
+
+def test_what_comes_after_a_quorum_is_not_read_but_known_to_be_there():
+    key, store, read, came = PrivateKey.from_seed(b"a" * 32), MemoryStore(), [], []
+    post = Post(
+        key, {key.peer: key.public()}, run="test", form=(torch.float32, (2,)), retain_steps=8,
+        counted=lambda owner, kind, size_bytes: read.append(kind),
+    )  # fmt: skip
+    post.publish(store, torch.ones(2), Kind.MODEL, 1)
+    read.clear()
+    pace = Pace()
+    pace.enough(1)
+    watch = Watch(post, store, pace, lambda *each: came.append(each) or True, lambda *why: None)
+    assert not watch.look(key.peer, Kind.MODEL)
+    assert (read, came, pace.unread(key.peer)) == (["model-head"], [], 1)
+    pace.enter(2)
+    post.publish(store, torch.ones(2), Kind.MODEL, 2)
+    assert watch.look(key.peer, Kind.MODEL)
+    assert [step for _, _, step, _ in came] == [2]
+    assert pace.unread(key.peer) == 1
 
 
 class TestPost:
