@@ -78,7 +78,8 @@ def clipped(distances: Tensor, radius: float) -> Tensor:
 
 def moved(inputs: Tensor, factors: Tensor) -> Tensor:
     """``[d]``: the own row and ``factors`` times the neighbours' offsets from it."""
-    return weighted_sum(inputs[1:], factors, centre=inputs[0])
+    found = weighted_sum(inputs[1:], factors, centre=inputs[0])
+    return found.nan_to_num(nan=math.nan)  # of the largest numbers there are, a mean may be rounded to infinity
 
 
 def normalised(shares: Tensor, trusted: Tensor) -> Tensor:

@@ -252,3 +252,9 @@ def test_bridge_stays_in_the_range_of_the_honest_values(seed, f, extra, size):
     honest, result = rows[: n - f], bridge(rows, f=f)
     assert (result >= honest.min(0).values - 1e-12).all()
     assert (result <= honest.max(0).values + 1e-12).all()
+
+
+@pytest.mark.parametrize("rule", [cg_plus, clipped_gossip, nna])
+def test_a_mean_of_the_largest_numbers_there_are_is_not_infinite(rule):
+    inputs = torch.full((5, 1), torch.finfo(torch.float64).max, dtype=torch.float64)
+    assert torch.equal(rule(inputs, f=1), inputs[0])
