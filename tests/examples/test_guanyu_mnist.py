@@ -36,6 +36,13 @@ def test_the_honest_servers_learn_together_in_spite_of_lying_servers_and_workers
     assert last["accuracy"] > 0.4
 
 
+def test_momentum_on_the_workers_makes_what_they_send_a_running_mean(digits):
+    context = SimpleNamespace(state={})
+    sent = [digits.client.smoothed({"w": torch.tensor([value])}, 0.75, context)["w"].item() for value in (4.0, 0.0, 8.0)]
+    assert sent == [4.0, 3.0, 4.25]
+    assert digits.client.smoothed({"w": torch.tensor([8.0])}, 0.0, context)["w"].item() == 8.0
+
+
 def test_more_liars_than_the_bound_allows_are_refused(digits, tmp_path):
     with pytest.raises(ValueError, match="n = 6 servers break n >= 3f"):
         play(digits, tmp_path / "results.json", num_malicious_servers=2)
