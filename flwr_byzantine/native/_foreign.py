@@ -79,8 +79,11 @@ class Source:
     def takes(rows: Tensor | Sequence[Tensor]) -> bool:
         """Whether there are rows, all of them on the CPU, of one dtype and length, their numbers side by side."""
         if isinstance(rows, Tensor):
-            return rows.ndim == 2 and len(rows) > 0 and _fits(rows[0], rows[0])
-        return len(rows) > 0 and all(_fits(row, rows[0]) for row in rows)
+            return rows.ndim == 2 and len(rows) > 0 and _fits(rows[0])
+        if len(rows) == 0 or not _fits(rows[0]):
+            return False
+        shape, dtype = rows[0].shape, rows[0].dtype
+        return all(row.shape == shape and row.dtype == dtype and row.is_cpu and row.is_contiguous() for row in rows)
 
     def call(self, name: str, *arguments: ctypes.Structure | int | None) -> bool:
         """Run the function ``name`` of the library on the rows; whether what it met was finite.
@@ -130,15 +133,8 @@ def destination(out: Tensor, k: int, d: int) -> Pointed:
     return pointed(out)
 
 
-def _fits(row: Tensor, first: Tensor) -> bool:
-    return (
-        row.ndim == 1
-        and row.shape == first.shape
-        and row.dtype == first.dtype
-        and row.dtype in DTYPES
-        and row.device.type == "cpu"
-        and (row.stride(0) == 1 or row.shape[0] < 2)
-    )
+def _fits(row: Tensor) -> bool:
+    return row.ndim == 1 and row.dtype in DTYPES and row.is_cpu and row.is_contiguous()
 
 
 def _passed(argument: ctypes.Structure | int | None) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,15 +12,26 @@ from flwr_byzantine.rules._dispatch import faster
 from flwr_byzantine.rules._source import Segment, Source
 from flwr_byzantine.rules.rows import Rows
 
-__all__ = ["distances", "distances_to", "gram_about", "serves", "sum_into"]
+__all__ = ["distances", "distances_to", "distances_with", "fresh", "gram_about", "serves", "sum_into"]
 
 COLUMNS_OF_ZEROS = 1 << 18
 """Zeros that are made at a time where rows are compared with the origin."""
+
+LARGE_BYTES = 1 << 21
+"""Results from this size on lie on large pages: most of a result, as soon as one such page fits."""
 
 
 def serves(source: Source) -> bool:
     """Whether the kernels take these rows."""
     return source.n > 0 and source.d > 0 and all(kernels.serves(segment.rows) for segment in source.segments)
+
+
+def fresh(rows: Rows, shape: Sequence[int], dtype: torch.dtype | None) -> Tensor:
+    """Memory for a result that the kernels write."""
+    result = rows.new_empty(list(shape), dtype=dtype)
+    if result.numel() * result.element_size() >= LARGE_BYTES:
+        kernels.large_pages(result)
+    return result
 
 
 @faster
@@ -47,7 +58,7 @@ def _in_one_pass(rows: Rows, run: Callable[[Segment, Tensor], bool], dtype: torc
     """``[d]``: what a kernel writes for each segment, which says whether all was finite; None if it is not served."""
     if not serves(rows.source):
         return None
-    result = rows.new_empty((rows.shape[1],), dtype=dtype)
+    result = fresh(rows, [rows.shape[1]], dtype)
     finite = [run(segment, result[segment.start : segment.stop]) for segment in rows.source.segments]
     rows.source.settle(all(finite))
     return result
@@ -76,20 +87,41 @@ def distances(source: Source) -> Tensor | None:
     return total
 
 
+def distances_with(source: Source, point: Tensor | None) -> Tensor | None:
+    """The squared distances of all pairs of rows and, as the last, a point or the origin; None as above."""
+    alike = point is None or point.dtype == source.like.dtype
+    if not _takes(source, point) or not alike or source.like.dtype == torch.float64:
+        return None
+    total = torch.zeros(source.n + 1, source.n + 1, dtype=torch.float64)
+    for rows, to in _beside(source, point):
+        total += kernels.squared_distances([*rows, to])
+    return total
+
+
 def distances_to(source: Source, point: Tensor | None) -> Tensor | None:
     """The distance of each row to a point, or to the origin, or None if the kernels do not serve these rows."""
-    if not serves(source) or not (point is None or kernels.serves([point])):
+    if not _takes(source, point):
         return None
     total = torch.zeros(source.n, dtype=torch.float64)
-    for segment in source.segments:
-        width = COLUMNS_OF_ZEROS if point is None else segment.stop - segment.start
-        for start in range(segment.start, segment.stop, width):
-            stop = min(segment.stop, start + width)
-            to = torch.zeros(stop - start, dtype=source.like.dtype) if point is None else point[start:stop]
-            # No square of a square root overflows in this.
-            total = torch.hypot(total, kernels.distances_to(segment.views(start, stop), to))
+    for rows, to in _beside(source, point):
+        # No square of a square root overflows in this.
+        total = torch.hypot(total, kernels.distances_to(rows, to))
     source.settle(bool(total.isfinite().all()))
     return total
+
+
+def _takes(source: Source, point: Tensor | None) -> bool:
+    return serves(source) and (point is None or kernels.serves([point]))
+
+
+def _beside(source: Source, point: Tensor | None) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """Columns of the rows, and of the point or the origin."""
+    for segment in source.segments:
+        width = COLUMNS_OF_ZEROS if point is None else segment.stop - segment.start
+        zeros = source.like.new_zeros(min(width, segment.stop - segment.start) if point is None else 0)
+        for start in range(segment.start, segment.stop, width):
+            stop = min(segment.stop, start + width)
+            yield segment.views(start, stop), zeros[: stop - start] if point is None else point[start:stop]
 
 
 def gram_about(source: Source, centre: Tensor) -> Tensor | None:

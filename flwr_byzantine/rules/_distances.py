@@ -14,6 +14,7 @@ from flwr_byzantine.rules._order import median
 __all__ = [
     "centred_gram",
     "distances_to",
+    "distances_with",
     "gram_about",
     "gram_about_median",
     "gram_about_point",
@@ -118,20 +119,28 @@ def _products(rows: Tensor, centre: Tensor, unit: float) -> Tensor:
     return gram
 
 
-def gram_about_point(rows: Tensor, centre: Tensor, distances: Tensor, lengths: Tensor) -> Tensor:
-    """As :func:`gram_about`, but from the squared distances of the rows and theirs to the centre where these suffice.
+@primitive
+def distances_with(rows: Tensor, point: Tensor | None) -> Tensor:
+    """``float64[n + 1, n + 1]``: squared distances of the rows and, as the last, of ``point`` ``[d]`` or the origin."""
+    lengths = row_norms(rows) if point is None else distances_to(rows, point)
+    squares = lengths.square()
+    to_point = torch.cat([squares, torch.zeros_like(squares[:1])])
+    return torch.cat([torch.cat([squared_distances(rows), squares[:, None]], dim=1), to_point[None, :]])
+
+
+def gram_about_point(rows: Tensor, centre: Tensor | None, among: Tensor) -> Tensor:
+    """As :func:`gram_about`, but from the squared distances among the rows and the centre where these suffice.
 
     Args:
         rows: ``[n, d]``.
-        centre: ``[d]``.
-        distances: ``float64[n, n]``, squared.
-        lengths: ``float64[n]``, of the rows from the centre, not squared.
+        centre: ``[d]``, or the origin.
+        among: ``float64[n + 1, n + 1]``, see :func:`distances_with`.
     """
-    squares = lengths.square()
-    to_centre = torch.cat([squares, torch.zeros_like(squares[:1])])
-    among = torch.cat([torch.cat([distances, squares[:, None]], dim=1), to_centre[None, :]])
     if is_moderate(among):
-        return (squares[:, None] + squares[None, :] - distances) / 2
+        squares = among[-1, :-1]
+        return (squares[:, None] + squares[None, :] - among[:-1, :-1]) / 2
+    if centre is None:
+        return gram_about(rows, rows.new_zeros((1,)).expand(rows.shape[1:]))
     return gram_about(rows, centre)
 
 

@@ -84,7 +84,7 @@ def weighted_sum(
         base = Rows.over(rows.source)
         return _primitives.weighted_sum(base, weights @ rows.weights, centre=centre, dtype=kind)
     if _compiled.serves(rows.source) and (centre is None or centre.device.type == "cpu"):
-        result = rows.new_empty([*weights.shape[:-1], rows.shape[1]], dtype=kind)
+        result = _compiled.fresh(rows, [*weights.shape[:-1], rows.shape[1]], kind)
         _compiled.sum_into(result, rows.source, weights, centre)
         return result
     rows.source.require_finite()
@@ -111,6 +111,20 @@ def squared_distances(rows: Rows) -> Tensor:
         one, other = upper[:, start : start + PAIRS]
         result[one, other] = _squared_lengths(rows.source, rows.weights[one] - rows.weights[other])
     return result + result.T
+
+
+@faster
+def distances_with(rows: Rows, point: Tensor | None) -> Tensor | None:
+    """In one pass, unless the rows' own are known."""
+    source = rows.source
+    if rows.weights is not None or source.distances is not None:
+        return None
+    found = _compiled.distances_with(source, point)
+    if found is None or not bool(found.isfinite().all()):
+        return None
+    source.settle(True)
+    source.distances = found[:-1, :-1].clone()
+    return found
 
 
 def _base_distances(source: Source) -> Tensor:
@@ -150,9 +164,8 @@ def _products_about_median(source: Source) -> Tensor:
 
 def _products_about_origin(source: Source) -> Tensor:
     if "origin" not in source.products:
-        source.products["origin"] = _distances.gram_about_point(
-            Rows.over(source), source.like.new_zeros((source.d,)), _base_distances(source), _norms(source)
-        )
+        rows = Rows.over(source)
+        source.products["origin"] = _distances.gram_about_point(rows, None, _distances.distances_with(rows, None))
     return source.products["origin"]
 
 

@@ -156,6 +156,8 @@ def _check_alike(rows: list[list[Tensor]]) -> None:
     """Raise unless there are rows, of floating-point tensors alike in number, sizes, dtype and device."""
     if not rows or not rows[0]:
         raise ValueError("no inputs")
+    if _are_alike(rows):
+        return
     first = rows[0]
     for i, row in enumerate(rows):
         for part in row:
@@ -167,6 +169,19 @@ def _check_alike(rows: list[list[Tensor]]) -> None:
             raise ValueError(f"input {i} has {_sizes(row)} numbers, input 0 {_sizes(first)}")
         if any(part.dtype != first[0].dtype or part.device != first[0].device for part in row):
             raise ValueError(f"input {i} has another dtype or device than input 0, {first[0].dtype}")
+
+
+def _are_alike(rows: list[list[Tensor]]) -> bool:
+    """The same in fewer questions to torch, of which a model of many layers takes thousands."""
+    first = rows[0]
+    usual = [(part.numel(), part.dtype, part.device) for part in first if isinstance(part, Tensor)]
+    if len(usual) < len(first) or not first[0].is_floating_point() or len({form[1:] for form in usual}) > 1:
+        return False
+    return all(
+        [(part.numel(), part.dtype, part.device) for part in row if isinstance(part, Tensor)] == usual
+        and len(row) == len(first)
+        for row in rows[1:]
+    )
 
 
 def _sizes(row: list[Tensor]) -> str:
@@ -195,5 +210,8 @@ def _segments(rows: list[list[Tensor]]) -> list[Segment]:
 
 
 def _flat(row: list[Tensor], places: list[int]) -> Tensor:
-    parts = [row[place].detach().reshape(-1) for place in places]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    return _as_flat(row[places[0]]) if len(places) == 1 else torch.cat([_as_flat(row[place]) for place in places])
+
+
+def _as_flat(part: Tensor) -> Tensor:
+    return part if part.ndim == 1 and not part.requires_grad else part.detach().reshape(-1)

@@ -8,14 +8,16 @@ from torch import Tensor
 from flwr_byzantine.rules._distances import (
     centred_gram,
     distances_to,
+    distances_with,
     gram_about_point,
+    row_norms,
     squared_distances,
     within_reach,
 )
 from flwr_byzantine.rules._primitives import checked_vector, weighted_sum
 from flwr_byzantine.rules._rule import rule
 
-__all__ = ["centered_clipping", "geometric_median"]
+__all__ = ["centered_clipping", "geometric_median", "minimised"]
 
 
 AT_AN_INPUT = 1e-9
@@ -57,35 +59,41 @@ def geometric_median(inputs: Tensor, *, f: int = 0, tolerance: float = 1e-9, max
         >>> geometric_median(torch.tensor([[0.0, 0.0], [2.0, 0.0], [1.0, 1.0], [1.0, -1.0]]), f=1)
         tensor([1., 0.])
     """
+    return minimised(inputs, torch.ones(inputs.shape[0], dtype=torch.float64), tolerance, max_iterations)
+
+
+def minimised(inputs: Tensor, mass: Tensor, tolerance: float, max_iterations: int) -> Tensor:
+    """``[d]``: the geometric median of inputs with a mass ``float64[n]`` each."""
     # z = p + sum_i w_i (x_i - p) for a point p: every distance follows from w and the inner products about p, so that
     # any number of iterations costs one pass over the inputs.
     inputs = within_reach(inputs)
     gram, start, centre = centred_gram(inputs, squared_distances(inputs))
-    own = gram.diagonal()
+    own, mass = gram.diagonal(), mass.to(gram.device)
     weights = torch.full_like(own, float(start.sum()) / own.shape[0])
+    products = gram @ weights
     for _ in range(max_iterations):
-        distances = (own - 2 * gram @ weights + weights @ gram @ weights).clamp(min=0).sqrt()
-        following = _weiszfeld_step(gram, distances, weights)
-        change = following - weights
-        step = float((change @ gram @ change).clamp(min=0).sqrt())
-        weights = following
-        if step <= tolerance * float(distances.median()):
+        distances = (own - 2 * products + weights @ products).clamp(min=0).sqrt()
+        typical = float(distances.median())
+        following = _weiszfeld_step(gram, distances, weights, mass, typical)
+        change, before = following - weights, products
+        weights, products = following, gram @ following
+        if float(change @ (products - before)) <= (tolerance * typical) ** 2:
             break
     return weighted_sum(inputs, weights + (1 - weights.sum()) * start, centre=centre)
 
 
-def _weiszfeld_step(gram: Tensor, distances: Tensor, weights: Tensor) -> Tensor:
-    """The next weights: inverse distances, held back by the inputs at the current point (Vardi and Zhang)."""
-    at = distances <= AT_AN_INPUT * distances.median()
-    if bool(at.all()):
+def _weiszfeld_step(gram: Tensor, distances: Tensor, weights: Tensor, mass: Tensor, typical: float) -> Tensor:
+    """The next weights: mass by distance, held back by the inputs at the current point (Vardi and Zhang)."""
+    at = distances <= AT_AN_INPUT * typical
+    inverse = torch.where(at, torch.zeros_like(distances), mass / distances)
+    if float(inverse.sum()) == 0:
         return weights
-    inverse = torch.where(at, torch.zeros_like(distances), 1 / distances)
     target = inverse / inverse.sum()
     if not bool(at.any()):
         return target
     pull = target - weights
     force = float((pull @ gram @ pull).clamp(min=0).sqrt() * inverse.sum())
-    held = min(1.0, float(at.sum()) / force) if force > 0 else 1.0
+    held = min(1.0, float(mass[at].sum()) / force) if force > 0 else 1.0
     return (1 - held) * target + held * weights
 
 
@@ -125,15 +133,28 @@ def centered_clipping(
     """
     if not tau > 0:
         raise ValueError(f"centered_clipping: tau must be positive, got {tau}")
-    centre = torch.zeros_like(inputs[0]) if center is None else center
-    centre = checked_vector("centered_clipping: the center", centre, inputs).to(torch.float64)
+    if center is None:
+        return _clipped_about_origin(inputs, tau, steps)
+    return _clipped(inputs, checked_vector("centered_clipping: the center", center, inputs), tau, steps)
+
+
+def _clipped_about_origin(inputs: Tensor, tau: float, steps: int) -> Tensor:
+    if steps < 1:
+        return torch.zeros_like(inputs[0])
     if steps > 1 and inputs.dtype != torch.float64:
-        gram = gram_about_point(inputs, centre, squared_distances(inputs), distances_to(inputs, centre))
-        weights = _repeatedly_clipped(gram, tau, steps)
-        return weighted_sum(inputs, weights, centre=centre, dtype=inputs.dtype)
+        gram = gram_about_point(inputs, None, distances_with(inputs, None))
+        return weighted_sum(inputs, _repeatedly_clipped(gram, tau, steps))
+    weights = (tau / row_norms(inputs)).clamp(max=1) / inputs.shape[0]
+    return _clipped(inputs, weighted_sum(inputs, weights), tau, steps - 1)
+
+
+def _clipped(inputs: Tensor, centre: Tensor, tau: float, steps: int) -> Tensor:
+    if steps > 1 and inputs.dtype != torch.float64:
+        gram = gram_about_point(inputs, centre, distances_with(inputs, centre))
+        return weighted_sum(inputs, _repeatedly_clipped(gram, tau, steps), centre=centre, dtype=inputs.dtype)
     for _ in range(steps):  # of whatever size, unlike products
         weights = (tau / distances_to(inputs, centre)).clamp(max=1) / inputs.shape[0]
-        centre = weighted_sum(inputs, weights, centre=centre)
+        centre = weighted_sum(inputs, weights, centre=centre, dtype=inputs.dtype)
     return centre.to(inputs.dtype)
 
 

@@ -1,3 +1,8 @@
+"""Native libraries are built once, never in vain, and with words where they cannot be.
+
+In one file however long: all tests share one workshop, whose compiler only writes down what it was asked.
+"""
+
 import importlib.util
 import os
 import shutil

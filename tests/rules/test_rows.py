@@ -29,7 +29,7 @@ from flwr_byzantine.rules import (
     trimmed_mean,
 )
 from flwr_byzantine.rules._dispatch import plain
-from flwr_byzantine.rules._distances import distances_to, row_norms, squared_distances
+from flwr_byzantine.rules._distances import distances_to, distances_with, row_norms, squared_distances
 from flwr_byzantine.rules._source import SMALL
 from flwr_byzantine.rules.running import RunningDistances, RunningMean
 from tests.rules import scripts
@@ -68,6 +68,16 @@ def in_segments(rows):
 def close(result, expected, dtype=torch.float32):
     """Equal but for a rounding to the dtype, and for those of float32 distances in what follows from them."""
     return torch.allclose(result.double(), expected.double(), rtol=torch.finfo(dtype).eps, atol=2e-6)
+
+
+@pytest.mark.parametrize("to_origin", [True, False])
+def test_a_point_beside_the_rows_is_as_far_from_them_as_in_float64(to_origin, path):
+    rows = cloud(6, _compiled.COLUMNS_OF_ZEROS + 1000) + 1
+    point = None if to_origin else cloud(1, rows.shape[1], seed=1)[0]
+    among = torch.cat([rows, torch.zeros_like(rows[:1]) if point is None else point[None]]).double()
+    expected = torch.stack([(among - one).square().sum(1) for one in among])
+    for given_rows in (Rows.of(rows), Rows.of(in_segments(rows))):
+        assert torch.allclose(distances_with(given_rows, point), expected, rtol=1e-6, atol=0)
 
 
 @EACH

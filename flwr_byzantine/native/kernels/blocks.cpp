@@ -53,14 +53,17 @@ FB_MULTIVERSION(bfloats_to_floats, (const unaligned_half *from, size_t width, fl
 // A number times zero is zero, and NaN if it is not finite.
 template <int LENGTH> FB_INLINE void times_zero_body(const double *values, size_t width, double *sums) {
   using Wide = typename Register<double, LENGTH>::Type;
-  Wide totals[LANES / LENGTH] = {};
+  Wide totals[LANES / LENGTH];
+  for (size_t part = 0; part < LANES / LENGTH; ++part)
+    totals[part] = Wide{};
   for (size_t j = 0; j + LANES <= width; j += LANES)
     for (size_t part = 0; part < LANES / LENGTH; ++part) {
       Wide value;
       __builtin_memcpy(&value, values + j + part * LENGTH, sizeof value);
       totals[part] += value * 0;
     }
-  __builtin_memcpy(sums, totals, sizeof totals);
+  for (size_t part = 0; part < LANES / LENGTH; ++part)
+    __builtin_memcpy(sums + part * LENGTH, &totals[part], sizeof(Wide));
 }
 FB_MULTIVERSION(times_zero, (const double *values, size_t width, double *sums), (values, width, sums))
 
@@ -109,7 +112,7 @@ void prefetch_elements(fb_dtype dtype, const char *row, size_t from, size_t widt
 }
 
 bool all_finite(const double *values, size_t width) {
-  double sums[LANES] = {};
+  double sums[LANES];
   times_zero(values, width, sums);
   double total = 0;
   for (const double sum : sums)

@@ -87,7 +87,9 @@ FB_INLINE void average(const T *sorted, size_t low, size_t high, double *result)
   constexpr size_t registers = 8, strip = registers * LENGTH;
   const double weight = 1 / static_cast<double>(high - low);
   for (size_t at = 0; at < COLUMNS; at += strip) {
-    Wide sums[registers] = {};
+    Wide sums[registers];
+    for (size_t r = 0; r < registers; ++r)
+      sums[r] = Wide{};
     for (size_t i = low; i < high; ++i)
       for (size_t r = 0; r < registers; ++r) {
         typename Register<T, LENGTH>::Type values;
@@ -96,29 +98,62 @@ FB_INLINE void average(const T *sorted, size_t low, size_t high, double *result)
         widen<LENGTH>(values, wide);
         sums[r] += wide * weight;
       }
-    __builtin_memcpy(result + at, sums, sizeof sums);
+    for (size_t r = 0; r < registers; ++r)
+      __builtin_memcpy(result + at + r * LENGTH, &sums[r], sizeof(Wide));
   }
 }
 
-// In order the k nearest are neighbours: a window that moves up while the next value is nearer than its lowest. Values
-// are replaced in place, never subtracted, so that an outlier leaves no trace.
 template <typename T, int LENGTH>
-FB_INLINE void average_nearest(T *sorted, size_t n, size_t k, const double *centre, double *result, double *tied) {
-  for (size_t j = 0; j < COLUMNS; ++j)
-    tied[j] = 0;
-  for (size_t start = 0; start + k < n; ++start) {
-    const T *const lowest = sorted + start * COLUMNS;
-    const T *const next = sorted + (start + k) * COLUMNS;
-    T *const chosen = sorted + start % k * COLUMNS;
-    FB_INDEPENDENT
-    for (size_t j = 0; j < COLUMNS; ++j) {
-      const double below = centre[j] - static_cast<double>(lowest[j]);
-      const double above = static_cast<double>(next[j]) - centre[j];
-      tied[j] += above == below ? static_cast<double>(next[j]) - static_cast<double>(lowest[j]) : 0;
-      chosen[j] = above < below ? next[j] : chosen[j];
+FB_INLINE void read_wide(const T *from, typename Register<double, LENGTH>::Type &to) {
+  typename Register<T, LENGTH>::Type values;
+  __builtin_memcpy(&values, from, sizeof values);
+  widen<LENGTH>(values, to);
+}
+
+// In order the k nearest are neighbours: a window that moves up while the next value is nearer than its lowest. So of
+// the values whose places are equal modulo k, one is in it: it is replaced, never subtracted, and an outlier leaves no
+// trace.
+template <typename T, int LENGTH>
+FB_INLINE void average_nearest(const T *sorted, size_t n, const Nearest &nearest, NearestMeans &to, double *ties) {
+  using Wide = typename Register<double, LENGTH>::Type;
+  constexpr size_t registers = LENGTH == 8 ? 4 : 2, strip = registers * LENGTH; // so that no sum waits for its last
+  const size_t k = nearest.k;
+  const double share = 1 / static_cast<double>(nearest.high - nearest.low), weight = 1 / static_cast<double>(k);
+  Wide all_ties{};
+  for (size_t at = 0; at < COLUMNS; at += strip) {
+    Wide centre[registers], result[registers], tied[registers], lowest[registers], chosen[registers], next;
+    for (size_t r = 0; r < registers; ++r)
+      centre[r] = result[r] = tied[r] = Wide{};
+    for (size_t i = nearest.low; i < nearest.high; ++i)
+      for (size_t r = 0; r < registers; ++r) {
+        read_wide<T, LENGTH>(sorted + i * COLUMNS + at + r * LENGTH, next);
+        centre[r] += next * share;
+      }
+    for (size_t first = 0; first < k; ++first) {
+      for (size_t r = 0; r < registers; ++r) {
+        read_wide<T, LENGTH>(sorted + first * COLUMNS + at + r * LENGTH, lowest[r]);
+        chosen[r] = lowest[r];
+      }
+      for (size_t place = first + k; place < n; place += k)
+        for (size_t r = 0; r < registers; ++r) {
+          read_wide<T, LENGTH>(sorted + place * COLUMNS + at + r * LENGTH, next);
+          const Wide below = centre[r] - lowest[r], above = next - centre[r];
+          tied[r] += above == below ? next - lowest[r] : Wide{};
+          chosen[r] = above < below ? next : chosen[r];
+          lowest[r] = next;
+        }
+      for (size_t r = 0; r < registers; ++r)
+        result[r] += chosen[r] * weight;
+    }
+    for (size_t r = 0; r < registers; ++r) {
+      all_ties += tied[r];
+      __builtin_memcpy(to.centres + at + r * LENGTH, &centre[r], sizeof(Wide));
+      __builtin_memcpy(to.results + at + r * LENGTH, &result[r], sizeof(Wide));
+      __builtin_memcpy(to.tied + at + r * LENGTH, &tied[r], sizeof(Wide));
     }
   }
-  average<T, LENGTH>(sorted, 0, k, result);
+  for (size_t lane = 0; lane < LENGTH; ++lane)
+    *ties += all_ties[lane];
 }
 
 template <int>
@@ -154,22 +189,22 @@ FB_MULTIVERSION(average_doubles, (const double *sorted, size_t low, size_t high,
                 (sorted, low, high, result))
 
 template <int LENGTH>
-FB_INLINE void nearest_floats_body(float *sorted, size_t n, size_t k, const double *centre, double *result,
-                                double *tied) {
-  average_nearest<float, LENGTH>(sorted, n, k, centre, result, tied);
+FB_INLINE void nearest_floats_body(const float *sorted, size_t n, const Nearest &nearest, NearestMeans &to,
+                                   double *ties) {
+  average_nearest<float, LENGTH>(sorted, n, nearest, to, ties);
 }
 FB_MULTIVERSION(nearest_floats,
-                (float *sorted, size_t n, size_t k, const double *centre, double *result, double *tied),
-                (sorted, n, k, centre, result, tied))
+                (const float *sorted, size_t n, const Nearest &nearest, NearestMeans &to, double *ties),
+                (sorted, n, nearest, to, ties))
 
 template <int LENGTH>
-FB_INLINE void nearest_doubles_body(double *sorted, size_t n, size_t k, const double *centre, double *result,
-                                 double *tied) {
-  average_nearest<double, LENGTH>(sorted, n, k, centre, result, tied);
+FB_INLINE void nearest_doubles_body(const double *sorted, size_t n, const Nearest &nearest, NearestMeans &to,
+                                    double *ties) {
+  average_nearest<double, LENGTH>(sorted, n, nearest, to, ties);
 }
 FB_MULTIVERSION(nearest_doubles,
-                (double *sorted, size_t n, size_t k, const double *centre, double *result, double *tied),
-                (sorted, n, k, centre, result, tied))
+                (const double *sorted, size_t n, const Nearest &nearest, NearestMeans &to, double *ties),
+                (sorted, n, nearest, to, ties))
 
 } // namespace
 
@@ -196,12 +231,16 @@ void mean_of_places(const double *sorted, size_t low, size_t high, double *resul
   average_doubles(sorted, low, high, result);
 }
 
-void mean_nearest(float *sorted, size_t n, size_t k, const double *centre, double *result, double *tied) {
-  nearest_floats(sorted, n, k, centre, result, tied);
+bool mean_nearest(const float *sorted, size_t n, const Nearest &nearest, NearestMeans &to) {
+  double ties = 0;
+  nearest_floats(sorted, n, nearest, to, &ties);
+  return ties != 0;
 }
 
-void mean_nearest(double *sorted, size_t n, size_t k, const double *centre, double *result, double *tied) {
-  nearest_doubles(sorted, n, k, centre, result, tied);
+bool mean_nearest(const double *sorted, size_t n, const Nearest &nearest, NearestMeans &to) {
+  double ties = 0;
+  nearest_doubles(sorted, n, nearest, to, &ties);
+  return ties != 0;
 }
 
 } // namespace fb

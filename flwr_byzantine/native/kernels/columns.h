@@ -41,10 +41,22 @@ private:
 void mean_of_places(const float *sorted, size_t low, size_t high, double *result);
 void mean_of_places(const double *sorted, size_t low, size_t high, double *result);
 
-// result[j] = the mean of the k of n sorted values of column j nearest to centre[j]. Where two that differ are equally
-// near to be the last, tied[j] is not zero and the result is of no use. What was sorted is used up.
-void mean_nearest(float *sorted, size_t n, size_t k, const double *centre, double *result, double *tied);
-void mean_nearest(double *sorted, size_t n, size_t k, const double *centre, double *result, double *tied);
+struct Nearest {
+  size_t low, high; // the centre is the mean of these places
+  size_t k;
+};
+
+// Of COLUMNS columns of n sorted values the centres, and the means of the k values nearest to them. Where two that
+// differ are equally near to be the last, tied[j] is not zero and results[j] is of no use.
+struct NearestMeans {
+  double centres[COLUMNS];
+  double results[COLUMNS];
+  double tied[COLUMNS];
+};
+
+// Whether there is a tie.
+bool mean_nearest(const float *sorted, size_t n, const Nearest &nearest, NearestMeans &to);
+bool mean_nearest(const double *sorted, size_t n, const Nearest &nearest, NearestMeans &to);
 
 } // namespace fb
 

@@ -16,8 +16,8 @@ namespace fb {
 namespace {
 
 constexpr size_t RANGE = size_t(1) << 16;
-constexpr size_t BLOCK = 1 << 10;
-constexpr size_t LANES = 32; // partial sums
+constexpr size_t BLOCK = 1 << 8; // columns of a row, before the next row's
+constexpr size_t LANES = 32;     // partial sums
 
 constexpr double REACH = 1e100; // rows longer than this many typical ones are pulled in, as in the rules
 constexpr double LEAST_TYPICAL = 1e-30;
@@ -25,38 +25,42 @@ constexpr double MOST_TYPICAL = 1e30;
 constexpr double LEAST_SQUARABLE = 1e-280; // sums of squares in between lost nothing, as in the rules
 constexpr double MOST_SQUARABLE = 1e280;
 
-// sums += the squares of row - point, of LANES columns at a time.
+// sums += the squares of row - point, of LANES columns at a time; the row's next block is asked for.
 template <typename T, int LENGTH>
-FB_INLINE void add_squares(const T *row, const double *point, size_t width, double *sums) {
+FB_INLINE void add_squares(const char *row, const double *point, size_t width, double *sums) {
   using Wide = typename Register<double, LENGTH>::Type;
   constexpr size_t registers = LANES / LENGTH;
   Wide totals[registers];
-  __builtin_memcpy(totals, sums, sizeof totals);
-  for (size_t j = 0; j < width; j += LANES)
+  for (size_t r = 0; r < registers; ++r)
+    __builtin_memcpy(&totals[r], sums + r * LENGTH, sizeof(Wide));
+  for (size_t j = 0; j < width; j += LANES) {
+    prefetch(row, (BLOCK + j) * sizeof(T), LANES * sizeof(T));
     for (size_t r = 0; r < registers; ++r) {
       typename Register<T, LENGTH>::Type values;
       Wide wide, origin;
-      __builtin_memcpy(&values, row + j + r * LENGTH, sizeof values);
+      __builtin_memcpy(&values, row + (j + r * LENGTH) * sizeof(T), sizeof values);
       __builtin_memcpy(&origin, point + j + r * LENGTH, sizeof origin);
       widen<LENGTH>(values, wide);
       const Wide difference = wide - origin;
       totals[r] += difference * difference;
     }
-  __builtin_memcpy(sums, totals, sizeof totals);
+  }
+  for (size_t r = 0; r < registers; ++r)
+    __builtin_memcpy(sums + r * LENGTH, &totals[r], sizeof(Wide));
 }
 
 template <int LENGTH>
-FB_INLINE void float_squares_body(const float *row, const double *point, size_t width, double *sums) {
+FB_INLINE void float_squares_body(const char *row, const double *point, size_t width, double *sums) {
   add_squares<float, LENGTH>(row, point, width, sums);
 }
-FB_MULTIVERSION(float_squares, (const float *row, const double *point, size_t width, double *sums),
+FB_MULTIVERSION(float_squares, (const char *row, const double *point, size_t width, double *sums),
                 (row, point, width, sums))
 
 template <int LENGTH>
-FB_INLINE void double_squares_body(const double *row, const double *point, size_t width, double *sums) {
+FB_INLINE void double_squares_body(const char *row, const double *point, size_t width, double *sums) {
   add_squares<double, LENGTH>(row, point, width, sums);
 }
-FB_MULTIVERSION(double_squares, (const double *row, const double *point, size_t width, double *sums),
+FB_MULTIVERSION(double_squares, (const char *row, const double *point, size_t width, double *sums),
                 (row, point, width, sums))
 
 struct Point {
@@ -68,18 +72,23 @@ struct Point {
 void add_block_squares(const Rows &rows, size_t row, size_t from, size_t width, const double *origin, double *sums) {
   alignas(64) std::array<float, BLOCK> floats;
   alignas(64) std::array<double, BLOCK> doubles;
+  const char *const here = rows.at[row] + from * size_of(rows.dtype);
+  if (rows.dtype == FB_DOUBLE && width == BLOCK)
+    return double_squares(here, origin, BLOCK, sums);
+  if (rows.dtype == FB_FLOAT && width == BLOCK)
+    return float_squares(here, origin, BLOCK, sums);
   prefetch_elements(rows.dtype, rows.at[row], from + BLOCK, BLOCK);
   if (rows.dtype == FB_DOUBLE) {
     load_doubles(rows.dtype, rows.at[row], from, width, doubles.data());
     std::fill(doubles.begin() + static_cast<ptrdiff_t>(width), doubles.end(), 0.0);
-    return double_squares(doubles.data(), origin, BLOCK, sums);
+    return double_squares(reinterpret_cast<const char *>(doubles.data()), origin, BLOCK, sums);
   }
   if (rows.dtype == FB_FLOAT)
     std::memcpy(floats.data(), rows.at[row] + from * sizeof(float), width * sizeof(float));
   else
     load_floats(rows.dtype, rows.at[row], from, width, floats.data());
   std::fill(floats.begin() + static_cast<ptrdiff_t>(width), floats.end(), 0.0f);
-  float_squares(floats.data(), origin, BLOCK, sums);
+  float_squares(reinterpret_cast<const char *>(floats.data()), origin, BLOCK, sums);
 }
 
 std::vector<double> sums_of_squares(const Rows &rows, const Point &point) {

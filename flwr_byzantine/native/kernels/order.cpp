@@ -154,12 +154,12 @@ bool mean_nearest(const Rows &rows, const Weights &weights, const Nearest &neare
   const size_t n = count_of(rows, weights);
   const ColumnSort sort(n, 0, n);
   return sorted_blocks(rows, weights, sort, to, [n, nearest](auto &blocks, size_t width, double *results) {
-    alignas(ALIGNMENT) std::array<double, COLUMNS> centre, tied;
-    mean_of_places(blocks.sorted(), nearest.low, nearest.high, centre.data());
-    mean_nearest(blocks.sorted(), n, nearest.k, centre.data(), results, tied.data());
-    for (size_t j = 0; j < width; ++j)
-      if (tied[j] != 0)
-        results[j] = mean_nearest_by_rank(blocks.column(j), centre[j], nearest.k);
+    alignas(ALIGNMENT) NearestMeans means;
+    const bool tied = mean_nearest(blocks.sorted(), n, nearest, means);
+    for (size_t j = 0; tied && j < width; ++j)
+      if (means.tied[j] != 0)
+        means.results[j] = mean_nearest_by_rank(blocks.column(j), means.centres[j], nearest.k);
+    std::copy_n(means.results, COLUMNS, results);
   });
 }
 

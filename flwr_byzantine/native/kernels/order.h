@@ -3,6 +3,7 @@
 #ifndef FLWR_BYZANTINE_ORDER_H
 #define FLWR_BYZANTINE_ORDER_H
 
+#include "columns.h"
 #include "rows.h"
 
 #include <cstddef>
@@ -17,11 +18,6 @@ struct Weights {
 
 // to = the mean of the values at places low to high - 1 in ascending order, NaN as the largest. Whether all was finite.
 bool mean_of_places(const Rows &rows, const Weights &weights, size_t low, size_t high, const Destination &to);
-
-struct Nearest {
-  size_t low, high; // the centre is the mean of these places
-  size_t k;
-};
 
 // to = the mean of the k values nearest to the centre; ties go to the lowest row. Whether all was finite; if not, it is
 // of no use.

@@ -46,6 +46,17 @@ FB_INLINE void widen(const typename Register<double, LENGTH>::Type &from, typena
   to = from;
 }
 
+template <int LENGTH>
+FB_INLINE void narrow(const typename Register<double, LENGTH>::Type &from, typename Register<float, LENGTH>::Type &to) {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  if constexpr (LENGTH == 8) {
+    __asm__("vcvtpd2ps %1, %0" : "=v"(to) : "v"(from));
+    return;
+  }
+#endif
+  to = __builtin_convertvector(from, typename Register<float, LENGTH>::Type);
+}
+
 } // namespace fb
 
 // FB_MULTIVERSION(name, (parameters), (arguments)) defines `static void name(parameters)`, which runs

@@ -17,31 +17,42 @@ namespace {
 constexpr size_t RANGE = size_t(1) << 16; // columns that one thread takes at once
 constexpr size_t BLOCK = 1 << 10;         // of sums, in the cache
 constexpr size_t REGISTERS = 8;           // of sums
+constexpr size_t WIDEST_STRIP = 64;       // columns whose sums are in registers, with AVX-512
 constexpr size_t AHEAD = 320;             // bytes: more rows are read at once than the processor follows by itself
 
 template <typename T> using Row = const typename Unaligned<T>::Type *;
 
+// The sums of one strip, REGISTERS registers wide, of all rows.
+template <typename T, int LENGTH>
+FB_INLINE void add_strip(const char *const *rows, const double *weights, size_t n, size_t at,
+                         typename Register<double, LENGTH>::Type *sums) {
+  using Wide = typename Register<double, LENGTH>::Type;
+  for (size_t r = 0; r < REGISTERS; ++r)
+    sums[r] = Wide{};
+  for (size_t i = 0; i < n; ++i) {
+    const char *const row = rows[i] + at * sizeof(T);
+    prefetch(row, AHEAD, REGISTERS * LENGTH * sizeof(T));
+    for (size_t r = 0; r < REGISTERS; ++r) {
+      typename Register<T, LENGTH>::Type values;
+      Wide wide;
+      __builtin_memcpy(&values, row + r * sizeof values, sizeof values);
+      widen<LENGTH>(values, wide);
+      sums[r] += weights[i] * wide;
+    }
+  }
+}
+
 template <typename T, int LENGTH>
 FB_INLINE void add_strips(const char *const *rows, const double *weights, size_t n, size_t from, size_t width,
                           double *sum) {
-  using Narrow = typename Register<T, LENGTH>::Type;
   using Wide = typename Register<double, LENGTH>::Type;
   constexpr size_t strip = REGISTERS * LENGTH;
   size_t at = 0;
   for (; at + strip <= width; at += strip) {
-    Wide sums[REGISTERS] = {};
-    for (size_t i = 0; i < n; ++i) {
-      const char *const row = rows[i] + (from + at) * sizeof(T);
-      prefetch(row, AHEAD, strip * sizeof(T));
-      for (size_t r = 0; r < REGISTERS; ++r) {
-        Narrow values;
-        Wide wide;
-        __builtin_memcpy(&values, row + r * sizeof values, sizeof values);
-        widen<LENGTH>(values, wide);
-        sums[r] += weights[i] * wide;
-      }
-    }
-    __builtin_memcpy(sum + at, sums, sizeof sums);
+    Wide sums[REGISTERS];
+    add_strip<T, LENGTH>(rows, weights, n, from + at, sums);
+    for (size_t r = 0; r < REGISTERS; ++r)
+      __builtin_memcpy(sum + at + r * LENGTH, &sums[r], sizeof(Wide));
   }
   for (; at < width; ++at) {
     double total = 0;
@@ -68,6 +79,30 @@ FB_INLINE void sum_doubles_body(const char *const *rows, const double *weights, 
 FB_MULTIVERSION(sum_doubles,
                 (const char *const *rows, const double *weights, size_t n, size_t from, size_t width, double *sum),
                 (rows, weights, n, from, width, sum))
+
+// Whole strips of float rows, their sums rounded to float at once; `odd` becomes NaN where a sum is not finite.
+template <int LENGTH>
+FB_INLINE void store_floats_body(const char *const *rows, const double *weights, size_t n, size_t from, size_t width,
+                                 float *to, double *odd) {
+  using Wide = typename Register<double, LENGTH>::Type;
+  Wide products{};
+  for (size_t at = 0; at < width; at += REGISTERS * LENGTH) {
+    Wide sums[REGISTERS];
+    add_strip<float, LENGTH>(rows, weights, n, from + at, sums);
+    for (size_t r = 0; r < REGISTERS; ++r) {
+      typename Register<float, LENGTH>::Type values;
+      narrow<LENGTH>(sums[r], values);
+      __builtin_memcpy(reinterpret_cast<char *>(to) + (from + at + r * LENGTH) * sizeof(float), &values, sizeof values);
+      products += sums[r] * 0;
+    }
+  }
+  for (size_t lane = 0; lane < LENGTH; ++lane)
+    *odd += products[lane];
+}
+FB_MULTIVERSION(store_floats,
+                (const char *const *rows, const double *weights, size_t n, size_t from, size_t width, float *to,
+                 double *odd),
+                (rows, weights, n, from, width, to, odd))
 
 template <int> FB_INLINE void add_values_body(const float *values, double weight, size_t width, double *sum) {
   for (size_t j = 0; j < width; ++j)
@@ -117,9 +152,16 @@ void add_centre(const Centre &centre, double weight, size_t from, size_t width, 
 bool one_sum(const Rows &rows, const double *weights, const Centre &centre, const Destination &to) {
   const Weighted weighted(rows, weights);
   std::atomic<bool> finite{true};
+  const bool at_once = rows.dtype == FB_FLOAT && to.dtype == FB_FLOAT && !centre.at;
   for_ranges(rows.d, RANGE, rows.threads, [&](size_t from, size_t all) {
     alignas(64) std::array<double, BLOCK> sum;
-    for (size_t at = 0; at < all; at += BLOCK) {
+    const size_t whole = at_once ? all - all % WIDEST_STRIP : 0;
+    double odd = 0;
+    store_floats(weighted.at.data(), weighted.weights.data(), weighted.at.size(), from, whole,
+                 reinterpret_cast<float *>(to.at), &odd);
+    if (odd != 0)
+      finite.store(false, std::memory_order_relaxed);
+    for (size_t at = whole; at < all; at += BLOCK) {
       const size_t some = std::min(BLOCK, all - at);
       sum_rows(rows.dtype, weighted.at.data(), weighted.weights.data(), weighted.at.size(), from + at, some,
                sum.data());

@@ -32,20 +32,45 @@ template <int LENGTH> FB_INLINE void flush(const typename Register<float, 2 * LE
   flush<LENGTH>(low + high, sums);
 }
 
+// Two rows of the next block, of which one tile asks for the lines.
+struct Asked {
+  FB_INLINE Asked(const Ahead &ahead, size_t tile, size_t tiles) : size(ahead.size) {
+    const size_t first = ahead.n * tile / tiles;
+    one = ahead.rows[first] + ahead.offset;
+    other = ahead.rows[first + 1 < ahead.n ? first + 1 : first] + ahead.offset;
+  }
+  FB_INLINE void ask(size_t column) const {
+    prefetch(one, column * size, 1);
+    prefetch(other, column * size, 1);
+  }
+
+  const char *one, *other;
+  size_t size;
+};
+
 // One run of one tile; on the diagonal, of the pairs i < j, or of products i <= j, alone.
 template <typename T, int LENGTH, size_t TILE, Pairing PAIRING, bool DIAGONAL>
-FB_INLINE void add_run(const T *left, const T *right, size_t columns, double *sums) {
+FB_INLINE void add_run(const char *const *left, const char *const *right, size_t from, size_t columns, const Asked &asked,
+                       double *sums) {
   constexpr size_t lanes = LENGTH * sizeof(double) / sizeof(T);
   constexpr size_t beyond = PAIRING == Pairing::products ? 0 : 1;
   using Vector = typename Register<T, lanes>::Type;
-  Vector total[TILE][TILE] = {};
+  Vector total[TILE][TILE];
+  const char *a_rows[TILE], *b_rows[TILE];
+  for (size_t i = 0; i < TILE; ++i) {
+    a_rows[i] = left[i] + from * sizeof(T);
+    b_rows[i] = right[i] + from * sizeof(T);
+    for (size_t j = 0; j < TILE; ++j)
+      total[i][j] = Vector{};
+  }
   for (size_t column = 0; column < columns; column += lanes) {
+    asked.ask(from + column);
     Vector b[TILE];
     for (size_t j = 0; j < TILE; ++j)
-      __builtin_memcpy(&b[j], right + j * BLOCK_STRIDE<T> + column, sizeof(Vector));
+      __builtin_memcpy(&b[j], b_rows[j] + column * sizeof(T), sizeof(Vector));
     for (size_t i = 0; i < TILE; ++i) {
       Vector a;
-      __builtin_memcpy(&a, left + i * BLOCK_STRIDE<T> + column, sizeof(Vector));
+      __builtin_memcpy(&a, a_rows[i] + column * sizeof(T), sizeof(Vector));
       for (size_t j = DIAGONAL ? i + beyond : 0; j < TILE; ++j) {
         const Vector difference = a - b[j];
         total[i][j] += PAIRING == Pairing::products ? a * b[j] : difference * difference;
@@ -58,69 +83,59 @@ FB_INLINE void add_run(const T *left, const T *right, size_t columns, double *su
 }
 
 template <typename T, int LENGTH, size_t TILE, Pairing PAIRING, bool DIAGONAL>
-FB_INLINE void add_tile(const T *left, const T *right, double *sums) {
+FB_INLINE void add_tile(const char *const *left, const char *const *right, const Asked &asked, double *sums) {
   constexpr size_t run = sizeof(T) == sizeof(float) ? RUN * 2 * LENGTH : BLOCK_COLUMNS<T>;
-  for (size_t column = 0; column < BLOCK_COLUMNS<T>; column += run)
-    add_run<T, LENGTH, TILE, PAIRING, DIAGONAL>(left + column, right + column, run, sums);
-}
-
-// The part of the next block that falls to one of so many tiles, into the second cache.
-FB_INLINE void ask(const Ahead &ahead, size_t tile, size_t tiles) {
-  constexpr size_t line = 64;
-  const size_t lines = (ahead.bytes + line - 1) / line, all = ahead.n * lines;
-  for (size_t i = all * tile / tiles; i < all * (tile + 1) / tiles; ++i) {
-    const uintptr_t row = reinterpret_cast<uintptr_t>(ahead.rows[i / lines]) + ahead.offset;
-    __builtin_prefetch(reinterpret_cast<const void *>(row + i % lines * line), 0, 2);
-  }
+  for (size_t from = 0; from < BLOCK_COLUMNS<T>; from += run)
+    add_run<T, LENGTH, TILE, PAIRING, DIAGONAL>(left, right, from, run, asked, sums);
 }
 
 // All tiles on or above the diagonal, one after the other in `sums`.
 template <typename T, int LENGTH, size_t TILE, Pairing PAIRING>
-FB_INLINE void add_tiles(const T *block, size_t tiles, const Ahead &ahead, double *sums) {
+FB_INLINE void add_tiles(const char *const *rows, size_t tiles, const Ahead &ahead, double *sums) {
   size_t at = 0;
   for (size_t i = 0; i < tiles; ++i)
     for (size_t j = i; j < tiles; ++j, ++at, sums += TILE * TILE * LANES) {
-      ask(ahead, at, tiles * (tiles + 1) / 2);
-      const T *const left = block + i * TILE * BLOCK_STRIDE<T>;
-      const T *const right = block + j * TILE * BLOCK_STRIDE<T>;
+      const Asked asked(ahead, at, tiles * (tiles + 1) / 2);
       if (i == j)
-        add_tile<T, LENGTH, TILE, PAIRING, true>(left, right, sums);
+        add_tile<T, LENGTH, TILE, PAIRING, true>(rows + i * TILE, rows + j * TILE, asked, sums);
       else
-        add_tile<T, LENGTH, TILE, PAIRING, false>(left, right, sums);
+        add_tile<T, LENGTH, TILE, PAIRING, false>(rows + i * TILE, rows + j * TILE, asked, sums);
     }
 }
 
 template <typename T, int LENGTH, Pairing PAIRING>
-FB_INLINE void add_block_of(const T *block, const Tiling &tiling, const Ahead &ahead, double *sums) {
+FB_INLINE void add_block_of(const char *const *rows, const Tiling &tiling, const Ahead &ahead, double *sums) {
   if constexpr (LENGTH == 8) { // there are 32 registers
     switch (tiling.tile) {
-    case 4: return add_tiles<T, LENGTH, 4, PAIRING>(block, tiling.tiles, ahead, sums);
-    case 5: return add_tiles<T, LENGTH, 5, PAIRING>(block, tiling.tiles, ahead, sums);
+    case 4: return add_tiles<T, LENGTH, 4, PAIRING>(rows, tiling.tiles, ahead, sums);
+    case 5: return add_tiles<T, LENGTH, 5, PAIRING>(rows, tiling.tiles, ahead, sums);
     }
   }
-  add_tiles<T, LENGTH, 3, PAIRING>(block, tiling.tiles, ahead, sums);
+  add_tiles<T, LENGTH, 3, PAIRING>(rows, tiling.tiles, ahead, sums);
 }
 
 template <int LENGTH>
-FB_INLINE void float_differences_body(const float *block, const Tiling &tiling, const Ahead &ahead, double *sums) {
-  add_block_of<float, LENGTH, Pairing::squared_differences>(block, tiling, ahead, sums);
+FB_INLINE void float_differences_body(const char *const *rows, const Tiling &tiling, const Ahead &ahead,
+                                      double *sums) {
+  add_block_of<float, LENGTH, Pairing::squared_differences>(rows, tiling, ahead, sums);
 }
-FB_MULTIVERSION(float_differences, (const float *block, const Tiling &tiling, const Ahead &ahead, double *sums),
-                (block, tiling, ahead, sums))
+FB_MULTIVERSION(float_differences, (const char *const *rows, const Tiling &tiling, const Ahead &ahead, double *sums),
+                (rows, tiling, ahead, sums))
 
 template <int LENGTH>
-FB_INLINE void double_differences_body(const double *block, const Tiling &tiling, const Ahead &ahead, double *sums) {
-  add_block_of<double, LENGTH, Pairing::squared_differences>(block, tiling, ahead, sums);
+FB_INLINE void double_differences_body(const char *const *rows, const Tiling &tiling, const Ahead &ahead,
+                                       double *sums) {
+  add_block_of<double, LENGTH, Pairing::squared_differences>(rows, tiling, ahead, sums);
 }
-FB_MULTIVERSION(double_differences, (const double *block, const Tiling &tiling, const Ahead &ahead, double *sums),
-                (block, tiling, ahead, sums))
+FB_MULTIVERSION(double_differences, (const char *const *rows, const Tiling &tiling, const Ahead &ahead, double *sums),
+                (rows, tiling, ahead, sums))
 
 template <int LENGTH>
-FB_INLINE void double_products_body(const double *block, const Tiling &tiling, const Ahead &ahead, double *sums) {
-  add_block_of<double, LENGTH, Pairing::products>(block, tiling, ahead, sums);
+FB_INLINE void double_products_body(const char *const *rows, const Tiling &tiling, const Ahead &ahead, double *sums) {
+  add_block_of<double, LENGTH, Pairing::products>(rows, tiling, ahead, sums);
 }
-FB_MULTIVERSION(double_products, (const double *block, const Tiling &tiling, const Ahead &ahead, double *sums),
-                (block, tiling, ahead, sums))
+FB_MULTIVERSION(double_products, (const char *const *rows, const Tiling &tiling, const Ahead &ahead, double *sums),
+                (rows, tiling, ahead, sums))
 
 } // namespace
 
@@ -128,8 +143,8 @@ Tiling::Tiling(size_t n) : tile(3), tiles((n + 2) / 3) {
 #ifdef FB_TARGET_AVX512
   if (instruction_set() != InstructionSet::avx512)
     return;
-  // What a pair costs in a tile of each size: small ones load more, and the sums of large ones do not all fit.
-  constexpr std::pair<size_t, double> COSTS[] = {{3, 1.6}, {4, 1.0}, {5, 1.15}};
+  // What a pair costs in a tile of each size: small ones load more, and the sums of still larger ones would not fit.
+  constexpr std::pair<size_t, double> COSTS[] = {{3, 1.5}, {4, 1.0}, {5, 0.85}};
   double least = HUGE_VAL;
   for (const auto &[size, cost] : COSTS) {
     const size_t count = (n + size - 1) / size;
@@ -149,16 +164,18 @@ size_t Tiling::place(size_t i, size_t j) const {
   return (before * tile * tile + i % tile * tile + j % tile) * LANES;
 }
 
-void add_differences(const float *block, const Tiling &tiling, const Ahead &ahead, double *sums) {
-  float_differences(block, tiling, ahead, sums);
+template <>
+void add_differences<float>(const char *const *rows, const Tiling &tiling, const Ahead &ahead, double *sums) {
+  float_differences(rows, tiling, ahead, sums);
 }
 
-void add_differences(const double *block, const Tiling &tiling, const Ahead &ahead, double *sums) {
-  double_differences(block, tiling, ahead, sums);
+template <>
+void add_differences<double>(const char *const *rows, const Tiling &tiling, const Ahead &ahead, double *sums) {
+  double_differences(rows, tiling, ahead, sums);
 }
 
-void add_products(const double *block, const Tiling &tiling, const Ahead &ahead, double *sums) {
-  double_products(block, tiling, ahead, sums);
+void add_products(const char *const *rows, const Tiling &tiling, const Ahead &ahead, double *sums) {
+  double_products(rows, tiling, ahead, sums);
 }
 
 } // namespace fb

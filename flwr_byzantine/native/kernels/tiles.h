@@ -25,19 +25,20 @@ struct Tiling {
   size_t tiles;
 };
 
-// Memory that is needed for the next block: a few lines of it are asked for between any two tiles.
+// Memory that is needed for the next block, asked for while the tiles of this one are worked on: a few requests at a
+// time, since a processor that waits for many waits with all else too.
 struct Ahead {
   const char *const *rows;
   size_t n;
-  size_t offset; // bytes
-  size_t bytes;  // of each row
+  size_t offset; // of the next block, bytes
+  size_t size;   // of a number, bytes
 };
 
-// Add a block's squared differences, or products, to the sums of all pairs: rows of BLOCK_STRIDE numbers, of which
-// BLOCK_COLUMNS count.
-void add_differences(const float *block, const Tiling &tiling, const Ahead &ahead, double *sums);
-void add_differences(const double *block, const Tiling &tiling, const Ahead &ahead, double *sums);
-void add_products(const double *block, const Tiling &tiling, const Ahead &ahead, double *sums);
+// Add a block's squared differences, or products, to the sums of all pairs: BLOCK_COLUMNS<T> numbers at each of as many
+// addresses, of any alignment, as the tiling has rows. For T float and double, and double.
+template <typename T>
+void add_differences(const char *const *rows, const Tiling &tiling, const Ahead &ahead, double *sums);
+void add_products(const char *const *rows, const Tiling &tiling, const Ahead &ahead, double *sums);
 
 } // namespace fb
 

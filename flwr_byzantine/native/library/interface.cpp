@@ -13,12 +13,15 @@
 #include <cmath>
 #include <exception>
 
+#include <sys/mman.h>
+
 namespace {
 
 // So that a library can be told from one of other sources.
 __attribute__((used)) const char SOURCE_DIGEST[] = FB_SOURCE_DIGEST;
 
 constexpr size_t RANGE = size_t(1) << 16;
+constexpr uintptr_t PAGE = 4096;
 
 fb_dtype type_of(const fb_rows &rows) { return static_cast<fb_dtype>(rows.dtype); }
 
@@ -97,4 +100,19 @@ int fb_gram_about(const fb_rows *rows, const fb_rows *centre, double *products) 
 int fb_distances_to(const fb_rows *rows, const fb_rows *point, double *distances) {
   return guarded(
       [&] { return write(fb::distances_to(rows_of(*rows), type_of(*point), point->rows[0]), distances); });
+}
+
+int fb_large_pages(const fb_rows *rows) {
+#ifdef MADV_HUGEPAGE
+  for (size_t i = 0; i < rows->n; ++i) {
+    const auto row = reinterpret_cast<uintptr_t>(rows->rows[i]);
+    const uintptr_t end = row + rows->d * fb::size_of(type_of(*rows));
+    const uintptr_t first = (row + PAGE - 1) / PAGE * PAGE, last = end / PAGE * PAGE;
+    if (first < last)
+      madvise(reinterpret_cast<void *>(first), last - first, MADV_HUGEPAGE); // advice: it may be refused
+  }
+#else
+  (void)rows;
+#endif
+  return 0;
 }

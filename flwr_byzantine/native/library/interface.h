@@ -41,6 +41,9 @@ FB_EXPORTED int fb_squared_distances(const struct fb_rows *rows, double *distanc
 FB_EXPORTED int fb_gram_about(const struct fb_rows *rows, const struct fb_rows *centre, double *products);
 FB_EXPORTED int fb_distances_to(const struct fb_rows *rows, const struct fb_rows *point, double *distances);
 
+// Before rows are written for the first time: ask the system for large pages beneath them, where it gives these out.
+FB_EXPORTED int fb_large_pages(const struct fb_rows *rows);
+
 #ifdef __cplusplus
 }
 #endif

@@ -47,6 +47,14 @@ def test_numpy_arrays_and_memory_maps_are_read_in_place(tmp_path_factory: pytest
     assert out.tolist() == [4.0, 5.0, 6.0, 7.0]
 
 
+def test_large_pages_change_nothing_of_what_lies_on_them() -> None:
+    out = torch.arange(3 << 20, dtype=torch.int32).view(torch.float32)
+    before = out.clone()
+    kernels.large_pages(out[5:])
+    kernels.large_pages(out.reshape(3, -1)[:, 7:-7])
+    assert torch.equal(out.view(torch.int32), before.view(torch.int32))
+
+
 @pytest.mark.parametrize(
     "rows",
     [

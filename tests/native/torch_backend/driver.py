@@ -1,4 +1,7 @@
-"""The backend's C interface from Python, in a process of its own: it makes itself the allocator of all of libtorch."""
+"""The backend's C interface from Python, in a process of its own: it makes itself the allocator of all of libtorch.
+
+In one file however long: it is one interface, call by call.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Models from files: what they compute, and files that are damaged or hostile."""
+"""Models from files: what they compute, and files that are damaged or hostile.
+
+In one file however long: all hold the same few models, whole or damaged, against one backend.
+"""
 
 import io
 import random
