@@ -39,6 +39,7 @@ from flwr_byzantine.rules.rows import Inputs, Rows
 from flwr_byzantine.rules.spectral import caf, dnc
 from flwr_byzantine.rules.subsets import mda, smea
 from flwr_byzantine.rules.trust import fltrust, foolsgold
+from flwr_byzantine.rules.weighted import weighted_geometric_median, weighted_median, weighted_trimmed_mean
 
 RULES: dict[str, Rule[...]] = {name: value for name, value in sorted(globals().items()) if isinstance(value, Rule)}
 """Every rule and pre-aggregator by name."""
@@ -93,4 +94,7 @@ __all__ = [
     "sign_majority",
     "smea",
     "trimmed_mean",
+    "weighted_geometric_median",
+    "weighted_median",
+    "weighted_trimmed_mean",
 ]

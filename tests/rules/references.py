@@ -173,15 +173,15 @@ def bridge(x, f):
     return np.concatenate([x[:1], np.sort(x[1:], axis=0)[f : len(x) - 1 - f]]).mean(0)
 
 
-def geometric_median(x, f):
+def geometric_median(x, f, mass=1.0):
     """Subgradient descent on the sum of distances, polished by damped Newton-free bisection of the step."""
-    z = x.mean(0)
+    z, mass = x.mean(0), mass * np.ones(len(x))
     step = np.linalg.norm(x - z, axis=1).max()
-    value = np.linalg.norm(x - z, axis=1).sum()
+    value = mass @ np.linalg.norm(x - z, axis=1)
     while step > 1e-13:
-        gradient = sum((z - y) / max(np.linalg.norm(z - y), 1e-300) for y in x)
+        gradient = sum(m * (z - y) / max(np.linalg.norm(z - y), 1e-300) for m, y in zip(mass, x, strict=True))
         candidate = z - step * gradient / max(np.linalg.norm(gradient), 1e-300)
-        new = np.linalg.norm(x - candidate, axis=1).sum()
+        new = mass @ np.linalg.norm(x - candidate, axis=1)
         if new < value:
             z, value = candidate, new
         else:
@@ -245,3 +245,51 @@ def arc(x, f):
     n = len(x)
     k = math.floor(2 * (f / n) * (n - f))
     return _clip(x, sorted((float(np.linalg.norm(y)) for y in x), reverse=True)[k])
+
+
+def _weights(counts, f):
+    """The largest limit, found by bisection, at which any f inputs weigh at most f / (2f + 1) of all."""
+    low, high = 0.0, 2.0 * np.median(counts)
+    if len(counts) * high == 0:
+        return np.ones(len(counts))
+    for limit in [high, *[None] * 200]:
+        limit = (low + high) / 2 if limit is None else limit
+        if np.minimum(counts, limit).sum() >= (2 * f + 1) * limit * (1 - 1e-12):
+            low = limit
+        else:
+            high = limit
+    return np.minimum(counts, low)
+
+
+def _by_weight(values, weights):
+    order = np.argsort(values, kind="stable")
+    return values[order], weights[order]
+
+
+def weighted_median(x, f, counts):
+    out = np.empty(x.shape[1])
+    for c in range(x.shape[1]):
+        values, weights = _by_weight(x[:, c], _weights(counts, f))
+        total, slack = weights.sum(), 1e-9 * weights.sum()
+        below = next(v for i, v in enumerate(values) if weights[: i + 1].sum() >= total / 2 - slack)
+        above = next(v for i, v in enumerate(values) if weights[: i + 1].sum() > total / 2 + slack)
+        out[c] = (below + above) / 2
+    return out
+
+
+def weighted_trimmed_mean(x, f, counts):
+    out = np.empty(x.shape[1])
+    for c in range(x.shape[1]):
+        values, weights = _by_weight(x[:, c], _weights(counts, f))
+        for ends in (range(len(weights)), reversed(range(len(weights)))):
+            left = np.sort(_weights(counts, f))[::-1][:f].sum()
+            for i in ends:
+                taken = min(left, weights[i])
+                weights[i] -= taken
+                left -= taken
+        out[c] = (weights * values).sum() / weights.sum()
+    return out
+
+
+def weighted_geometric_median(x, f, counts):
+    return geometric_median(x, f, mass=_weights(counts, f))

@@ -23,7 +23,7 @@ from flwr_byzantine.rules import (
     script_text,
     trimmed_mean,
 )
-from tests.rules.table import ROWS, Row
+from tests.rules.table import ROWS, Row, ranks
 
 BEYOND_THE_TABLE = [
     nnm.bind(f=2) >> trimmed_mean.bind(f=2),
@@ -68,7 +68,8 @@ def inputs(n: int, d: int, *, seed: int = 0, kind: str = "plain", dtype: torch.d
 def given(aggregator: Aggregator, rows: Tensor) -> dict[str, Tensor]:
     """Values for the tensors that a script takes after the rows."""
     finite = rows.nan_to_num(0.0)
-    return {name: finite if name == "history" else finite[-1] for name in script_givens(aggregator)}
+    values = {"history": finite, **ranks(finite)}
+    return {name: values.get(name, finite[-1]) for name in script_givens(aggregator)}
 
 
 _texts: dict[tuple[str, bool], str] = {}

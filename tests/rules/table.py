@@ -38,6 +38,11 @@ class Row:
         return self.rule
 
 
+def ranks(x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Example counts that follow their inputs in any order: the largest inputs, liars among them, claim the most."""
+    return {"counts": 1.0 + x.detach().double().sum(1).argsort(stable=True).argsort()}
+
+
 ROWS = [
     Row("mean", CLOSE, 0, [26.25], "105 / 4", holds=False),
     Row("median", CLOSE, 1, [2.5], "the middle two are 2 and 3"),
@@ -79,6 +84,10 @@ ROWS = [
     Row("clipping", [1, -2, 8], 1, [1.0, -2.0, 4.0], "8 is cut to 4", keywords=lambda x: {"radius": 4.0},
         scales=False),
     Row("arc", [1, 2, 99], 1, [1.0, 2.0, 2.0], "k = 1, so 99 is cut to the next length"),
+    Row("weighted_median", CLOSE, 1, [3.0], "weights 1, 2, 3, 3: half of 9 is reached at 3", keywords=ranks),
+    Row("weighted_trimmed_mean", [1.0, 2.0, 3.5, 99.0], 1, [3.5], "3 of 1, 2, 3, 3 are cut at each end",
+        keywords=ranks),
+    Row("weighted_geometric_median", CLOSE, 1, [3.0], "in one dimension the median", keywords=ranks),
 ]  # fmt: skip
 
 
