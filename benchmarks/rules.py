@@ -13,7 +13,8 @@ multiple of the floor the median of the quotients. Times are CPU time unless the
 threads as stated. "MB more" is how far the resident set grew in a call beyond what it was before, the output included.
 ByzFL and ByzPy live in an environment of their own, made with pip under the user's cache (``--peers`` names another
 folder, ``--peers none`` leaves them out). What fails, takes longer than ``--limit-s`` or more memory than
-``--limit-gb`` is shown so. ``ours, torch`` is this package with its compiled kernels switched off.
+``--limit-gb`` is shown so. ``ours, torch`` is this package with its compiled kernels switched off, ``ours, seen`` what
+is left of a round once the last reply has come, if each was looked at when it came.
 
 Everything is appended to ``rules.jsonl`` under ``--out``, a line per contender, rule and input.
 """
@@ -32,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from _machine import machine
 from _rules import report
 from _rules.accuracy import compare
-from _rules.contenders import CONTENDERS, ELSEWHERE
+from _rules.contenders import CONTENDERS, ELSEWHERE, ROUNDS
 from _rules.driver import Limits, LostError, Team, peers_environment
 from _rules.measure import RULES, WHOLE, Plan, Record, measure
 from _rules.stream import streams
@@ -75,7 +76,7 @@ def teams(arguments: argparse.Namespace, names: Iterable[str], journal: Journal)
 def speed(arguments: argparse.Namespace, journal: Journal) -> None:
     """Measure every input with every number of threads."""
     sizes = [(n, int(d)) for d in arguments.d for n in arguments.n]
-    for threads, team in teams(arguments, CONTENDERS, journal):
+    for threads, team in teams(arguments, [name for name in CONTENDERS if name != "ours, seen"], journal):
         for n, d in sizes:
             plan = Plan(tuple(arguments.rules), arguments.rounds, arguments.patience_s)
             journal.add("speed", measure(team, n, d, plan), threads=threads)
@@ -108,7 +109,7 @@ def show_who(journal: Journal) -> None:
 def accuracy(arguments: argparse.Namespace, journal: Journal) -> None:
     """Compare with float64."""
     arguments.threads = arguments.threads[:1]
-    for _, team in teams(arguments, [name for name in CONTENDERS if name != "floor"], journal):
+    for _, team in teams(arguments, [name for name in CONTENDERS if name not in ("floor", "ours, seen")], journal):
         for n in arguments.n:
             journal.add("accuracy", compare(team, n, int(arguments.d[0]), arguments.draws))
     show_accuracy(journal)
@@ -122,7 +123,7 @@ def show_accuracy(journal: Journal) -> None:
 
 def aggregate(arguments: argparse.Namespace, journal: Journal) -> None:
     """Time whole rounds of aggregation."""
-    for threads, team in teams(arguments, ("floor", "ours", "ours, torch", "flwr"), journal):
+    for threads, team in teams(arguments, ROUNDS, journal):
         for n in arguments.n:
             for d in arguments.d:
                 plan = Plan(WHOLE, arguments.rounds, arguments.patience_s)

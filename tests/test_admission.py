@@ -11,7 +11,7 @@ from flwr.app import Array, ArrayRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flwr_byzantine.admission import AdmissionPolicy, admit_evaluate, admit_train, printable
+from flwr_byzantine.admission import AdmissionPolicy, TrainAdmission, admit_evaluate, admit_train, printable
 from flwr_byzantine.records import Layout, npy_view
 from flwr_byzantine.testing import HostileReply, make_error_reply, make_reply
 
@@ -110,6 +110,32 @@ def test_every_hostile_reply_is_rejected_with_a_reason_and_the_others_stay(fault
     assert text.isprintable()
     assert len(text) < 400
     assert re.search(REASONS.get(fault, ""), text)
+
+
+@pytest.mark.parametrize("fault", list(HostileReply), ids=lambda f: f.name)
+def test_replies_seen_as_they_came_are_judged_as_they_are_alone(fault):
+    replies = [honest(1), *fault.make(honest(11)), honest(2)]
+    admission = TrainAdmission(LAYOUT, FLAT)
+    for reply in replies:
+        admission.see(reply)
+    seen, unseen = admission.admit(replies), admit(replies)
+    assert (seen.nodes, seen.rejected) == (unseen.nodes, unseen.rejected)
+    assert torch.equal(seen.rows, unseen.rows)
+
+
+def test_what_was_seen_of_a_reply_does_not_vouch_for_numbers_that_took_their_place():
+    reply, admission = honest(3), TrainAdmission(LAYOUT, FLAT)
+    admission.see(reply)
+    reply.content["arrays"]["fc.bias"].data = Array(np.full(10, np.nan, np.float32)).data
+    assert admission.admit([reply]).rejected[0].reason == "10 of 850 numbers are not finite"
+
+
+def test_bytes_that_may_change_are_read_at_each_look():
+    reply, admission = honest(3), TrainAdmission(LAYOUT, FLAT)
+    reply.content["arrays"]["fc.bias"].data = bytearray(reply.content["arrays"]["fc.bias"].data)
+    admission.see(reply)
+    reply.content["arrays"]["fc.bias"].data[-4:] = np.float32(np.inf).tobytes()
+    assert admission.admit([reply]).rejected[0].reason == "1 of 850 numbers are not finite"
 
 
 @pytest.mark.parametrize("fault", HARMLESS, ids=lambda f: f.name)

@@ -1,6 +1,7 @@
 """Rows and records."""
 
 import contextlib
+import math
 
 import numpy as np
 import pytest
@@ -42,6 +43,15 @@ def test_a_record_comes_back_with_names_order_shapes_and_dtypes_as_sent():
         assert back[name].numpy().dtype == expected.dtype
         assert back[name].numpy().shape == expected.shape
         assert np.array_equal(back[name].numpy(), expected)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8", "<i8", ">i2", "|u1", "|b1"])
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3), (1, 0, 3)], ids=str)
+def test_arrays_are_written_to_the_byte_as_flower_writes_them(dtype, shape):
+    values = np.arange(math.prod(shape)).reshape(shape).astype(dtype)
+    layout = Layout.of(record(w=values))
+    (written,) = layout.record(layout.flatten(record(w=values)), {"w": values}).values()
+    assert written == Array(values)
 
 
 def test_double_precision_is_kept():
@@ -123,7 +133,7 @@ def test_segments_are_views_of_the_bytes_in_the_order_sent():
     record = ArrayRecord(
         {"w": Array(np.arange(6, dtype="f4").reshape(2, 3)), "steps": Array(np.array(7)), "b": Array(np.ones(2, "f4"))}
     )
-    segments = Layout.of(record).segments(record)
+    (segments,) = Layout.of(record).segments([record])
     assert [part.tolist() for part in segments] == [[0, 1, 2, 3, 4, 5], [1, 1]]
     for name, part in zip(("w", "b"), segments, strict=True):
         assert part.data_ptr() == npy_view(record[name]).ctypes.data
@@ -133,7 +143,7 @@ def test_segments_are_views_of_the_bytes_in_the_order_sent():
 def test_segments_of_another_dtype_or_byte_order_are_converted(stored):
     layout = Layout.of(ArrayRecord({"w": Array(np.zeros((2, 3), "f4"))}))
     values = np.asfortranarray(np.arange(6).reshape(2, 3).astype(stored))
-    (part,) = layout.segments(ArrayRecord({"w": Array(values)}))
+    ((part,),) = layout.segments([ArrayRecord({"w": Array(values)})])
     assert part.dtype == torch.float32
     assert part.tolist() == [0, 1, 2, 3, 4, 5]
 

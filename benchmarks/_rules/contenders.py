@@ -44,6 +44,14 @@ def ours(threads: int) -> Contender:
     return Contender(("flwr-byzantine", "torch"), methods, {"kernels": "yes" if compiled.available() else "no"})
 
 
+def ours_seen(threads: int) -> Contender:
+    """This package's rounds where each reply was looked at when it came."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return Contender(("flwr-byzantine", "torch"), whole("ours", seen=True))
+
+
 def floor(threads: int) -> Contender:
     """The mean of the rows, read once, in C++ if there is a compiler: two ways, of which the faster counts."""
     from _rules.floor import means
@@ -54,6 +62,7 @@ def floor(threads: int) -> Contender:
 CONTENDERS: dict[str, Callable[[int], Contender]] = {
     "floor": floor,
     "ours": ours,
+    "ours, seen": ours_seen,
     "ours, torch": ours,
     "flwr": flower,
     "numpy": numpy_idioms,
@@ -62,6 +71,8 @@ CONTENDERS: dict[str, Callable[[int], Contender]] = {
     "byzfl, torch": partial(byzfl, arrays=False),
     "byzpy": byzpy,
 }
+ROUNDS = ("floor", "ours", "ours, seen", "ours, torch", "flwr")
+"""Who aggregates whole rounds."""
 LIBRARIES = ("flwr", "byzfl, numpy", "byzfl, torch", "byzpy")
 IDIOMS = ("numpy", "torch")
 ELSEWHERE = ("byzfl, numpy", "byzfl, torch", "byzpy")

@@ -62,10 +62,11 @@ def on_tensors(function: Callable[..., Any]) -> Make:
     return lambda rows, f: Method(partial(function, [torch.from_numpy(row) for row in rows], f))
 
 
-def whole(side: str) -> dict[str, Make]:
+def whole(side: str, *, seen: bool = False) -> dict[str, Make]:
     """``aggregate_train`` of the strategies of one side; they are imported when they are first timed."""
 
     def maker(name: str) -> Make:
-        return lambda rows, f: Method(*importlib.import_module("_rules.replies").whole(side, name, rows, f))
+        timed = importlib.import_module("_rules.replies").whole
+        return lambda rows, f: Method(*timed(side, name, rows, f, seen=seen))
 
     return {f"aggregate: {name}": maker(name) for name in STRATEGIES}

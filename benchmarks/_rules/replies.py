@@ -58,16 +58,23 @@ def split(row: Rows) -> dict[str, Array]:
     return {f"layer{i}.weight": Array(part) for i, part in enumerate(np.split(row, ends))}
 
 
-def whole(side: str, name: str, rows: Rows, f: int) -> tuple[Callable[..., Model], Callable[[], tuple[Any, ...]]]:
-    """``aggregate_train`` of a strategy, and what makes its arguments: Flower's takes the replies apart as it goes."""
+def whole(
+    side: str, name: str, rows: Rows, f: int, *, seen: bool = False
+) -> tuple[Callable[..., Model], Callable[[], tuple[Any, ...]]]:
+    """``aggregate_train`` of a strategy, and what makes its arguments: Flower's takes the replies apart as it goes.
+
+    With ``seen`` our strategy has looked at each reply when it came, untimed, as it does while it waits for others.
+    """
     logging.getLogger("flwr").setLevel(logging.ERROR)
     strategy = STRATEGIES[side][name](len(rows), f)
     strategy.fraction_train = 0.0  # configure_train keeps the model, and samples nobody
-    strategy.configure_train(1, ArrayRecord(split(np.zeros_like(rows[0]))), ConfigRecord(), None)
-    arrived = [split(row) for row in rows]
+    model, arrived = ArrayRecord(split(np.zeros_like(rows[0]))), [split(row) for row in rows]
 
     def replies() -> tuple[Any, ...]:
+        strategy.configure_train(1, model, ConfigRecord(), None)
         messages = [make_reply(i + 1, ArrayRecord(dict(a)), {"num-examples": 1}) for i, a in enumerate(arrived)]
+        for message in messages if seen else ():
+            strategy.see(message)
         return 1, messages
 
     def aggregate(server_round: int, messages: Any) -> Model:

@@ -195,23 +195,16 @@ def whole_table(results: Results) -> str:
     rows = []
     for n, d in results.cells(1):
         for rule in results.rules():
-            ours, plain, flwr = (results.get(1, n, d, rule, by) for by in ("ours", "ours, torch", "flwr"))
+            found = [results.get(1, n, d, rule, by) for by in ("ours", "ours, seen", "ours, torch", "flwr")]
+            *mine, flwr = found
             rows.append([
-                str(n), f"{d:.0e}", rule.removeprefix("aggregate: "), milliseconds(ours), milliseconds(plain),
-                milliseconds(flwr), times(flwr, ours), times(flwr, plain), megabytes(ours), megabytes(flwr),
+                str(n), f"{d:.0e}", rule.removeprefix("aggregate: "), *map(milliseconds, found),
+                *(times(flwr, one) for one in mine), megabytes(found[0]), megabytes(flwr),
             ])  # fmt: skip
     columns = [
-        "n",
-        "d",
-        "strategy",
-        "ours",
-        "ours, torch only",
-        "flwr",
-        "flwr / ours",
-        "flwr / torch only",
-        "MB more",
-        "flwr",
-    ]
+        "n", "d", "strategy", "ours", "ours, seen", "ours, torch only", "flwr",
+        "flwr / ours", "flwr / seen", "flwr / torch only", "MB more", "flwr",
+    ]  # fmt: skip
     return table(columns, rows)
 
 

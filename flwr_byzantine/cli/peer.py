@@ -86,8 +86,12 @@ def _attendant(peer: Peer, file: PeerFile, signals: list[int]) -> Callable[[], N
         nonlocal answered
         if len(signals) > answered:
             answered = len(signals)
-            log.info("%s: %s", file.node.name, "leaves after this round" if answered == 1 else "stops at once")
-            (peer.leave if answered == 1 else peer.stop)()
+            if answered == 1:
+                log.info("%s: leaves after this round", file.node.name)
+                peer.leave()
+            else:
+                log.info("%s: stops at once", file.node.name)
+                peer.stop()
         members.attend(peer)
 
     return attend

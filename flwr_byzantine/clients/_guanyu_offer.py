@@ -77,5 +77,5 @@ class Offer:
             for action in worker.handle(guanyu.Arrived(message)):
                 if isinstance(action, guanyu.Compute):
                     return [message.value for message in action.inputs]
-                log(WARNING, "%s", action)
+                log(WARNING, "not read: %s", action)
         raise ValueError(f"GuanYu: step {delivery.step}: fewer than q = {delivery.settings.q} finite models came")

@@ -37,13 +37,23 @@ class GatheringGrid(Grid):
         quorum: How many replies suffice, or None to wait for all or for the timeout.
         grace_s: Seconds that others still have once the quorum is there.
         f: Error replies that count towards the quorum.
+        on_reply: Called with each reply when it has come, while others are waited for.
     """
 
-    def __init__(self, grid: Grid, quorum: int | None = None, grace_s: float = 0.0, *, f: int = 0) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        quorum: int | None = None,
+        grace_s: float = 0.0,
+        *,
+        f: int = 0,
+        on_reply: Callable[[Message], None] = lambda reply: None,
+    ) -> None:
         self._grid = grid
         self._quorum = quorum
         self._grace_s = grace_s
         self._f = f
+        self._on_reply = on_reply
         clock = getattr(grid, "clock", None)
         self._now: Callable[[], float] = clock.now if clock else time.monotonic
         self._sleep: Callable[[float], None] = clock.sleep if clock else time.sleep
@@ -63,11 +73,14 @@ class GatheringGrid(Grid):
         replies: list[Message] = []
         in_grace, pause = False, FIRST_POLL_S
         while waiting:
-            replies += self._pull(waiting)
+            came = self._pull(waiting)
+            replies += came
+            for reply in came:
+                self._on_reply(reply)
             if waiting and not in_grace and self._suffice(replies):
                 in_grace, deadline = True, min(deadline, self._now() + self._grace_s)
-                came, missing = len(replies), len(waiting)
-                log(INFO, "\t> %d replies make the quorum; %d more have %g s", came, missing, self._grace_s)
+                enough, missing = len(replies), len(waiting)
+                log(INFO, "\t> %d replies make the quorum; %d more have %g s", enough, missing, self._grace_s)
             left = deadline - self._now()
             if not waiting or left <= 0:
                 break

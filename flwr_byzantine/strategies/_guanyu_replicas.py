@@ -171,7 +171,7 @@ class Replicas:
         try:
             return self.settings.gradient_rule(rows, f=self.settings.f_w)
         except (ToleranceError, BudgetError) as error:  # gradients can be made so that an exact search runs over
-            log(WARNING, "step %d: %s", step, error)
+            log(WARNING, "step %d: no gradient to step by: %s", step, error)
             return None
 
     def _middle(self, replicas: list[Replica]) -> Replica:

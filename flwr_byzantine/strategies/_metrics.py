@@ -7,6 +7,7 @@ import math
 import torch
 from flwr.app import MetricRecord, RecordDict
 
+from flwr_byzantine.records import records_of
 from flwr_byzantine.rules import median
 
 __all__ = ["median_metrics"]
@@ -27,7 +28,7 @@ def median_metrics(contents: list[RecordDict], weighted_by_key: str) -> MetricRe
         >>> dict(median_metrics(replies, "num-examples"))
         {'loss': 0.6}
     """
-    records = [next(iter(content.metric_records.values())) for content in contents]
+    records = [records_of(content, MetricRecord)[0] for content in contents]
     result = MetricRecord()
     for key in records[0] if records else ():
         values = [record[key] for record in records if key in record]

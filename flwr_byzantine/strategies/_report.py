@@ -1,16 +1,18 @@
-"""What a robust strategy tells about each round, beside Flower's own result."""
+"""What a robust strategy tells about each round, in the log and beside Flower's own result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from logging import INFO, WARNING
 from typing import Any
 
+from flwr.common.logger import log
 from flwr.serverapp.strategy import Result
 
-from flwr_byzantine.admission import Rejected
+from flwr_byzantine.admission import Admitted, Rejected
 
-__all__ = ["RobustResult", "RoundReport"]
+__all__ = ["RobustResult", "RoundReport", "log_admission", "log_selection"]
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,16 @@ class RobustResult(Result):
             for number, report in self.rounds.items()
         ]
         return super().__repr__() + "\nReplies:\n" + "\n".join(lines) + "\n"
+
+
+def log_admission(phase: str, server_round: int, admitted: Admitted) -> None:
+    """Log how many replies were admitted, in Flower's words, and why each other one was not."""
+    log(INFO, "%s: Received %d results and %d failures", phase, len(admitted.nodes), len(admitted.rejected))
+    for rejected in admitted.rejected:
+        log(WARNING, "\t> round %d: reply of node %d left out: %s", server_round, rejected.node_id, rejected.reason)
+
+
+def log_selection(n: int, chosen: tuple[int, ...] | None, f: int | None) -> None:
+    """Log how many of the admitted replies made the next model."""
+    used = f"all {n} replies" if chosen is None else f"{len(chosen)} of {n} replies"
+    log(INFO, "\t└──> Aggregated %s, tolerating f = %d", used, f)

@@ -31,6 +31,7 @@ from flwr_byzantine.strategies._guanyu_staging import (
     stage_workers,
 )
 from flwr_byzantine.strategies._report import RoundReport
+from flwr_byzantine.strategies._settings import wrong
 from flwr_byzantine.strategies.robust import RobustStrategy
 
 __all__ = ["GuanYu"]
@@ -106,16 +107,17 @@ class GuanYu(RobustStrategy):
 
     def _check_staging(self) -> None:
         if self.workers_return not in ANSWERS or self.schedule not in get_args(Schedule):
-            raise self._wrong(
+            raise wrong(
+                self,
                 f"workers_return is one of {ANSWERS} and schedule one of {get_args(Schedule)}, "
-                f"got {self.workers_return!r} and {self.schedule!r}"
+                f"got {self.workers_return!r} and {self.schedule!r}",
             )
         if not (0 <= self.staged_servers < self.settings.n and 0 <= self.staged_workers < self.settings.m):
-            raise self._wrong("at least one server and one worker must be honest")
+            raise wrong(self, "at least one server and one worker must be honest")
         if self.worker_attack is not None and self.worker_attack.needs:
-            raise self._wrong(f"the attack {self.worker_attack} needs {', '.join(sorted(self.worker_attack.needs))}")
+            raise wrong(self, f"the attack {self.worker_attack} needs {', '.join(sorted(self.worker_attack.needs))}")
         if self.server_optimizer is not None or self.example_counts != "ignore":
-            raise self._wrong("each server steps by its own rule: server_optimizer and example_counts do not apply")
+            raise wrong(self, "each server steps by its own rule: server_optimizer and example_counts do not apply")
 
     def _forget(self) -> None:
         self.steps = {}
@@ -192,7 +194,7 @@ class GuanYu(RobustStrategy):
     def _tell(self, server_round: int, step: int, admitted: Admitted, before: float) -> None:
         replicas = cast(Replicas, self._replicas)
         for rejected in admitted.rejected:
-            log(WARNING, "\t> round %d: %s", server_round, rejected)
+            log(WARNING, "\t> round %d: reply of node %d left out: %s", server_round, rejected.node_id, rejected.reason)
         if replicas.step_now == step:
             log(WARNING, "round %d: %d gradients make no quorum of %d", server_round, len(admitted.nodes), self.quorum)
         size = admitted.rows.numel() * admitted.rows.element_size()
@@ -210,7 +212,7 @@ class GuanYu(RobustStrategy):
         layout = cast(Layout, self._layout)
         row = layout.flatten(arrays)
         if not np.isfinite(row).all():
-            raise self._wrong("the first model is not finite")
+            raise wrong(self, "the first model is not finite")
         names = tuple(f"server-{number}" for number in range(self.settings.n))
         staged = StagedServers(names[len(names) - self.staged_servers :], self.server_attack, self.seed)
         workers = [str(node) for node in self._nodes]

@@ -152,7 +152,7 @@ class GuanYuNodes(RolesStrategy[GuanYuNodesResult]):
             for role, came in by_role.items()
         }
         for rejected in (*admitted["server"].rejected, *admitted["worker"].rejected):
-            log(WARNING, "\t> %s", rejected)
+            log(WARNING, "\t> reply of node %d left out: %s", rejected.node_id, rejected.reason)
         return admitted
 
     def _new_result(self) -> GuanYuNodesResult:

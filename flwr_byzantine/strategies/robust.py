@@ -14,15 +14,17 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 from torch import Tensor
 
-from flwr_byzantine.admission import AdmissionPolicy, Admitted, admit_evaluate, admit_train
+from flwr_byzantine.admission import AdmissionPolicy, Admitted, TrainAdmission, admit_evaluate
 from flwr_byzantine.errors import BudgetError, ToleranceError
 from flwr_byzantine.records import Buffers, Flat, Layout, buffer_median
 from flwr_byzantine.rules import Aggregator, Outcome
 from flwr_byzantine.strategies._gathering import GatheringGrid
 from flwr_byzantine.strategies._metrics import median_metrics
 from flwr_byzantine.strategies._optimizer import ServerOptimizer
-from flwr_byzantine.strategies._report import RobustResult, RoundReport
-from flwr_byzantine.strategies._tolerance import clipped_counts, largest_tolerated, seeded
+from flwr_byzantine.strategies._report import RobustResult, RoundReport, log_admission, log_selection
+from flwr_byzantine.strategies._settings import check_settings, f_to_tolerate
+from flwr_byzantine.strategies._tolerance import largest_tolerated, seeded
+from flwr_byzantine.strategies._weighing import selected_shares, stated_counts, takes_counts, weighing
 
 __all__ = ["RobustStrategy"]
 
@@ -48,9 +50,10 @@ class RobustStrategy(FedAvg):
         quorum: Replies after which nobody is waited for longer than ``grace_s``, at most f errors among them. If
             None, all replies or the timeout.
         grace_s: Seconds that slower nodes have once the quorum is there.
-        example_counts: What becomes of the numbers of examples that nodes state. "clip": the rule's selected replies
-            are averaged with them as weights, none more than ``max_count_ratio`` times the median of those selected;
-            for rules that average what they select.
+        example_counts: What becomes of the numbers of examples that nodes state. "clip": replies weigh by them, none
+            more than ``max_count_ratio`` times their median. A rule that averages the replies which it selects does
+            so with these weights; ``median``, ``trimmed_mean`` and ``geometric_median`` give way to
+            :func:`~flwr_byzantine.rules.weighted_median` and so on, which keep any f replies below half of the weight.
         max_count_ratio: See above.
         server_optimizer: A Flower strategy with an optimiser, such as ``FedAdam(eta=0.01)`` or
             ``FedAvgM(server_momentum=0.9)``: it takes the step from the robust aggregate. Only its optimiser is used,
@@ -88,52 +91,21 @@ class RobustStrategy(FedAvg):
         for aggregator in ("train_metrics_aggr_fn", "evaluate_metrics_aggr_fn"):
             options[aggregator] = options.get(aggregator) or median_metrics
         super().__init__(**options)
-        self.rule = rule
-        self.num_malicious_nodes = self._f_to_tolerate(num_malicious_nodes)
+        self.rule = weighing(rule, max_count_ratio) if example_counts == "clip" else rule
+        self.example_counts, self.max_count_ratio = example_counts, max_count_ratio
+        self.num_malicious_nodes = f_to_tolerate(self, num_malicious_nodes)
         self.admission = replace(admission or AdmissionPolicy(), weight_key=self.weighted_by_key)
         self.on_shortfall = on_shortfall
         self.quorum, self.grace_s = quorum, grace_s
-        self.example_counts, self.max_count_ratio = example_counts, max_count_ratio
         self.server_optimizer = None if server_optimizer is None else ServerOptimizer(server_optimizer)
-        self._check_settings()
+        check_settings(self)
         self.seed = seed
         self.rounds: dict[int, RoundReport] = {}
         """A report of each round since the last start."""
         self._layout: Layout | None = None
         self._model: Flat | None = None
+        self._arriving: TrainAdmission | None = None
         self._grid: GatheringGrid | None = None
-
-    def _f_to_tolerate(self, stated: int | None) -> int:
-        f = self.rule.f if stated is None else stated
-        if self.rule.own_row:
-            raise self._wrong(f"the rule {self.rule} is for a peer among neighbours: input 0 is its own; no reply is")
-        missing = self.rule.needs - self.provides
-        if missing:
-            raise self._wrong(f"the rule {self.rule} needs {', '.join(sorted(missing))}; bind it")
-        if f is None:
-            raise self._wrong(f"num_malicious_nodes is needed, since the rule {self.rule} binds no f")
-        if f < 0:
-            raise self._wrong(f"num_malicious_nodes must be at least 0, got {f}")
-        return f
-
-    def _check_settings(self) -> None:
-        rule, f = self.rule, self.num_malicious_nodes
-        if self.on_shortfall not in ("keep", "raise"):
-            raise self._wrong(f"on_shortfall must be 'keep' or 'raise', got {self.on_shortfall!r}")
-        if self.quorum is not None and self.quorum < rule.min_inputs(f):
-            needed = f"{rule.min_inputs(f)} replies ({rule.bound}) that {rule} needs for f = {f}"
-            raise self._wrong(f"quorum = {self.quorum} is less than the {needed}")
-        if self.grace_s < 0:
-            raise self._wrong(f"grace_s must be at least 0, got {self.grace_s}")
-        if self.example_counts not in ("ignore", "clip"):
-            raise self._wrong(f"example_counts must be 'ignore' or 'clip', got {self.example_counts!r}")
-        if self.example_counts == "clip" and not rule.averages:
-            raise self._wrong(f"{rule} does not average what it selects, so it cannot weigh example counts")
-        if not self.max_count_ratio > 0:
-            raise self._wrong(f"max_count_ratio must be positive, got {self.max_count_ratio}")
-
-    def _wrong(self, text: str) -> ValueError:
-        return ValueError(f"{type(self).__name__}: {text}")
 
     provides: frozenset[str] = frozenset({"generator"})
     """Keywords that :meth:`rule_keywords` hands to the rule in each round."""
@@ -176,7 +148,8 @@ class RobustStrategy(FedAvg):
         self.rounds = {}
         if self.server_optimizer is not None:
             self.server_optimizer.forget()
-        self._grid = GatheringGrid(grid, self.quorum, self.grace_s, f=self.num_malicious_nodes)
+        self._arriving = None
+        self._grid = GatheringGrid(grid, self.quorum, self.grace_s, f=self.num_malicious_nodes, on_reply=self.see)
         return self._grid
 
     def report(self, result: Result) -> RobustResult:
@@ -195,12 +168,19 @@ class RobustStrategy(FedAvg):
             log(WARNING, "quorum = %d is not heeded: another strategy's start runs the rounds", self.quorum)
         self._layout = Layout.of(arrays)
         self._model = self._layout.flatten(arrays)
+        self._arriving = None
         for spec, place in self._layout.floats:
             if not np.isfinite(self._model[place]).all():
                 raise ValueError(f"round {server_round}: array {spec.name!r} of the model to send is not finite")
         if self.server_optimizer is not None:
             self.server_optimizer.see(server_round, arrays, grid)
+        self._arriving = TrainAdmission(self._layout, self._model, self.admission)
         return super().configure_train(server_round, arrays, config, grid)
+
+    def see(self, reply: Message) -> None:
+        """Do what can be done for a train reply before all have come; ``start`` calls this while it waits."""
+        if self._arriving is not None:
+            self._arriving.see(reply)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -211,8 +191,10 @@ class RobustStrategy(FedAvg):
         replies = list(replies)
         if not replies and not self.min_train_nodes:
             return None, None
-        admitted = admit_train(replies, self._layout, self._model, self.admission, addressees=self._addressees())
-        _log_admission("aggregate_train", server_round, admitted)
+        arriving = self._arriving or TrainAdmission(self._layout, self._model, self.admission)
+        self._arriving = None
+        admitted = arriving.admit(replies, addressees=self._addressees())
+        log_admission("aggregate_train", server_round, admitted)
         f, outcome = self._outcome(server_round, admitted)
         selected = None if outcome is None or outcome.selected is None else outcome.selected.tolist()
         chosen = None if selected is None else tuple(admitted.nodes[row] for row in sorted(selected))
@@ -220,7 +202,7 @@ class RobustStrategy(FedAvg):
         metrics = self._train_metrics(admitted, chosen)
         if outcome is None:
             return None, metrics
-        _log_selection(len(admitted.nodes), chosen, f)
+        log_selection(len(admitted.nodes), chosen, f)
         carrier = next(reply for reply in replies if reply.has_content())
         return self._step(server_round, outcome.value, admitted, carrier), metrics
 
@@ -230,7 +212,7 @@ class RobustStrategy(FedAvg):
         if not replies:
             return None
         admitted = admit_evaluate(replies, self.admission, addressees=self._addressees())
-        _log_admission("aggregate_evaluate", server_round, admitted)
+        log_admission("aggregate_evaluate", server_round, admitted)
         report = self.rounds.get(server_round, RoundReport((), (), None, None))
         self.rounds[server_round] = replace(report, evaluate_rejected=admitted.rejected)
         if not admitted.nodes:
@@ -252,7 +234,7 @@ class RobustStrategy(FedAvg):
         return {} if self._grid is None else self._grid.addressees
 
     def _outcome(self, server_round: int, admitted: Admitted) -> tuple[int | None, Outcome | None]:
-        """The f that was tolerated and what the rule made, or None for both if the model is to stay."""
+        """The f that was tolerated and the model that the rule made, or None for both if the model is to stay."""
         f = largest_tolerated(self.rule, len(admitted.nodes), self.num_malicious_nodes, admitted.faulty)
         try:
             if f is None:
@@ -267,23 +249,27 @@ class RobustStrategy(FedAvg):
             return None, None
 
     def _aggregate(self, server_round: int, admitted: Admitted, f: int) -> Outcome:
+        """The model after the step that the rule makes of the updates, and the rows that it selected."""
         keywords = self.rule_keywords(server_round, admitted, f)
         tensors = any(isinstance(value, Tensor) for value in keywords.values())
+        if self.example_counts == "clip" and takes_counts(self.rule):
+            keywords["counts"] = stated_counts(admitted, self.weighted_by_key)
         if self.rule.equivariant and len(admitted.model) and not (tensors or self.rule.holds_tensors):
-            value, selected = self.rule.apply(admitted.replies, f=f, **keywords)  # where they lie
-            outcome = Outcome(value.sub_(admitted.model), selected)
+            outcome = self.rule.apply(admitted.replies, f=f, **keywords)  # where they lie: it moves with them
         else:
-            outcome = self.rule.apply(admitted.rows, f=f, **keywords)
+            update, selected = self.rule.apply(admitted.rows, f=f, **keywords)
+            outcome = Outcome(admitted.model + update, selected)
         if self.example_counts == "ignore" or outcome.selected is None:
             return outcome
-        weights = clipped_counts(admitted, outcome.selected, self.weighted_by_key, self.max_count_ratio)
-        return Outcome(weights.to(admitted.rows.dtype) @ admitted.rows, outcome.selected)
+        counts = stated_counts(admitted, self.weighted_by_key)
+        shares = selected_shares(counts, outcome.selected, self.max_count_ratio)
+        return Outcome(admitted.model + shares.to(admitted.rows.dtype) @ admitted.rows, outcome.selected)
 
-    def _step(self, server_round: int, update: Tensor, admitted: Admitted, carrier: Message) -> ArrayRecord | None:
-        """The model after this update, in the names, order, shapes and dtypes sent; None if it is not finite."""
-        layout, model = cast(Layout, self._layout), cast(Flat, self._model)
+    def _step(self, server_round: int, model: Tensor, admitted: Admitted, carrier: Message) -> ArrayRecord | None:
+        """The next model, in the names, order, shapes and dtypes sent; None if it is not finite."""
+        layout = cast(Layout, self._layout)
         buffers = self._buffers(admitted)
-        stepped = layout.record(model + update.numpy(), buffers)
+        stepped = layout.record(model.numpy(), buffers)
         if self.server_optimizer is not None:
             stepped = self.server_optimizer.step(server_round, stepped, carrier)
             stepped = layout.record(layout.flatten(stepped), buffers)
@@ -303,14 +289,3 @@ class RobustStrategy(FedAvg):
         if chosen is not None:
             counts["num-selected"] = len(chosen)
         return MetricRecord({**counts, **(metrics or {})})
-
-
-def _log_admission(phase: str, server_round: int, admitted: Admitted) -> None:
-    log(INFO, "%s: Received %s results and %s failures", phase, len(admitted.nodes), len(admitted.rejected))
-    for rejected in admitted.rejected:
-        log(WARNING, "\t> round %d: %s", server_round, rejected)
-
-
-def _log_selection(n: int, chosen: tuple[int, ...] | None, f: int | None) -> None:
-    used = f"all {n} replies" if chosen is None else f"{len(chosen)} of {n} replies"
-    log(INFO, "\t└──> Aggregated %s, tolerating f = %d", used, f)

@@ -112,7 +112,7 @@ class Spirt(RolesStrategy[SpirtResult]):
         policy = AdmissionPolicy(max_metric_values=NUMBERS_PER_ROUND * max(server_round, 1))
         admitted = admit_train(replies, self._layout, self._model, policy, addressees=self._addressees)
         for rejected in admitted.rejected:
-            log(WARNING, "\t> %s", rejected)
+            log(WARNING, "\t> reply of node %d left out: %s", rejected.node_id, rejected.reason)
         self._admitted = admitted
         if not admitted.nodes:
             return None, None

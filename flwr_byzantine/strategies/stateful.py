@@ -47,9 +47,9 @@ class CenteredClipping(RobustStrategy):
         return {"center": self.center if fits else None}
 
     def _aggregate(self, server_round: int, admitted: Admitted, f: int) -> Outcome:
-        outcome = super()._aggregate(server_round, admitted, f)
-        self.center = outcome.value
-        return outcome
+        update, selected = self.rule.apply(admitted.rows, f=f, **self.rule_keywords(server_round, admitted, f))
+        self.center = update
+        return Outcome(admitted.model + update, selected)
 
 
 class FLTrust(RobustStrategy):

@@ -38,7 +38,8 @@ def test_the_honest_servers_learn_together_in_spite_of_lying_servers_and_workers
 
 def test_momentum_on_the_workers_makes_what_they_send_a_running_mean(digits):
     context = SimpleNamespace(state={})
-    sent = [digits.client.smoothed({"w": torch.tensor([value])}, 0.75, context)["w"].item() for value in (4.0, 0.0, 8.0)]
+    given = [{"w": torch.tensor([value])} for value in (4.0, 0.0, 8.0)]
+    sent = [digits.client.smoothed(change, 0.75, context)["w"].item() for change in given]
     assert sent == [4.0, 3.0, 4.25]
     assert digits.client.smoothed({"w": torch.tensor([8.0])}, 0.0, context)["w"].item() == 8.0
 

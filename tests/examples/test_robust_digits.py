@@ -107,9 +107,8 @@ def test_the_model_takes_small_and_large_images(digits):
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("name", ["robust-digits", "quickstart-pytorch-robust"])
-def test_flwr_build_accepts(name, flower, tmp_path):
-    built = flower.command("build", "--app", str(EXAMPLES / name), cwd=tmp_path)
+def test_flwr_build_accepts_it(flower, tmp_path):
+    built = flower.command("build", "--app", str(APP), cwd=tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
     assert list(tmp_path.glob("*.fab"))
 
@@ -134,13 +133,6 @@ def test_a_deployment_of_real_nodes_learns_in_spite_of_a_liar(flower, tmp_path):
     rounds = json.loads(results.read_text())["rounds"]
     assert rounds[-1]["accuracy"] > rounds[0]["accuracy"] + 0.3
     assert len(rounds[-1]["selected"]) == 4
-
-
-@pytest.mark.system
-def test_flwr_run_completes_the_quick_start(flower):
-    log: list[str] = []
-    status = flower.run(EXAMPLES / "quickstart-pytorch-robust", {}, num_supernodes=NODES, on_line=log.append)
-    assert status == "finished:completed", "\n".join(log[-40:])
 
 
 @pytest.mark.system

@@ -3,6 +3,8 @@
 Every honest peer runs the real machine over a store that others read. Its model is one number: the rule is the median,
 and an honest average pulls towards 1. Liars write what they like into their own stores, signed by their own keys alone:
 what the envelope would reject arrives as ``Refused``. Safety is checked at every action.
+
+In one file however long: the clock, the peers and the liars know one another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What an envelope carries, what opening it finds, and that nothing a stranger wrote raises."""
+"""What an envelope carries, what opening it finds, and that nothing a stranger wrote raises.
+
+In one file however long: the table of reasons and the cases that must meet each belong together.
+"""
 
 import math
 import re

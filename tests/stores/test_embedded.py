@@ -1,4 +1,7 @@
-"""A server of one's own: it starts, keeps what it should, lets in whom it should, and never outlives its owner."""
+"""A server of one's own: it starts, keeps what it should, lets in whom it should, and never outlives its owner.
+
+In one file however long: one server's life, from its start to what it leaves behind.
+"""
 
 import gc
 import os

@@ -53,6 +53,15 @@ def test_all_replies_end_the_wait_at_once(clock):
     assert clock.now() == 0.0
 
 
+def test_each_reply_is_shown_when_it_comes_and_not_when_the_last_has(clock):
+    shown = []
+    with InProcessGrid(echo(), 3, faults={1: late(2.0), 2: late(30.0)}, clock=clock) as grid:
+        wrapped = GatheringGrid(grid, on_reply=lambda reply: shown.append((clock.now(), reply)))
+        _, who = gathered(grid, clock, None, 0.0, wrapped=wrapped)
+    assert [grid.partition_of(reply.metadata.src_node_id) for _, reply in shown] == who == [0, 1, 2]
+    assert [now for now, _ in shown] == pytest.approx([0.0, 2.0, 30.0], abs=LAST_POLL_S)
+
+
 def test_less_than_a_quorum_waits_for_the_timeout(clock):
     with InProcessGrid(echo(), 4, faults={2: silent, 3: silent}, clock=clock) as grid:
         _, who = gathered(grid, clock, quorum=3, grace_s=1.0, timeout=20.0)
@@ -87,6 +96,21 @@ def test_a_run_with_a_quorum_does_not_wait_for_the_silent():
         result = strategy.start(grid, initial(), num_rounds=3, timeout=3600)
     assert result.arrays["steps"].numpy() == 3
     assert np.isfinite(result.arrays["w"].numpy()).all()
+
+
+def test_a_run_looks_at_replies_while_others_are_waited_for():
+    clock, looks = VirtualClock(), []
+
+    class Watched(RobustMedian):
+        def see(self, reply):
+            looks.append(clock.now())
+            super().see(reply)
+
+    strategy = Watched(num_malicious_nodes=1, fraction_evaluate=0.0)
+    with InProcessGrid(make_app(), 5, faults={4: late(20.0)}, clock=clock) as grid:
+        strategy.start(grid, initial(), num_rounds=1)
+    assert looks == pytest.approx([0.0] * 4 + [20.0], abs=LAST_POLL_S)
+    assert len(strategy.rounds[1].admitted) == 5
 
 
 def test_everything_else_is_the_wrapped_grids(clock):

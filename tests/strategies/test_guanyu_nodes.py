@@ -1,4 +1,7 @@
-"""GuanYuNodes over a grid in this process: servers and workers, and a SuperLink off their path."""
+"""GuanYuNodes over a grid in this process: servers and workers, and a SuperLink off their path.
+
+In one file however long: one federation, and one thing after another that may befall it.
+"""
 
 import json
 import math

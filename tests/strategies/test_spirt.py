@@ -1,4 +1,7 @@
-"""Spirt over a grid in this process: peers with stores in memory, threads, and a server off the data path."""
+"""Spirt over a grid in this process: peers with stores in memory, threads, and a server off the data path.
+
+In one file however long: one federation, and one thing after another that may befall it.
+"""
 
 import math
 import threading

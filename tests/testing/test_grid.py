@@ -1,4 +1,7 @@
-"""The grid behaves as Flower's own does, and repeats exactly."""
+"""The grid behaves as Flower's own does, and repeats exactly.
+
+In one file however long: it is one list of what Flower's grids do.
+"""
 
 import random
 import threading

@@ -64,7 +64,7 @@ def _seats(message: Message, context: Context, talk: Talk) -> dict[str, Seat]:
     for peer, data in zip(peers, signed, strict=True):
         seat = read_seat(data if isinstance(data, bytes) else b"", peer=str(peer), run=run_name(context.run_id))
         if not isinstance(seat, Seat):
-            log(WARNING, "%s", seat)
+            log(WARNING, "no seat: %s", seat)
         elif known is not None and seat.key.peer not in known:
             log(WARNING, "peer %s left out: it is not on this node's keyring", seat.key.peer[:8])
         else:

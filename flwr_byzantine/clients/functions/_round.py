@@ -153,7 +153,7 @@ class Round:
             self.again.append(tried)
             return None
         failed = BatchFailed(tried.item.index, printable(fault, 400), tried.attempts)
-        log.warning("%s", failed)
+        log.warning("batch %d left out after %d attempts: %s", failed.batch, failed.attempts, failed.reason)
         return failed
 
     def _release(self) -> Iterator[BatchGradient | BatchFailed]:

@@ -52,7 +52,7 @@ class Journal(NodeJournal):
     def report(self, report: Report) -> None:
         """Count and log what the machine reports."""
         if report.reason in LIFE:
-            log.info("%s: %s", self._name, report)
+            log.info("%s: member: %s", self._name, report)
         self.reject(report.peer, f"{report.reason}: {report.detail}" if report.detail else str(report.reason), report)
 
     def reject(self, peer: str, reason: str, report: Report | None = None) -> None:

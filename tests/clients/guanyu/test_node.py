@@ -1,4 +1,7 @@
-"""GuanYu's nodes: nobody's silence stops them, nobody's lies lead them."""
+"""GuanYu's nodes: nobody's silence stops them, nobody's lies lead them.
+
+In one file however long: every test starts the same cluster and breaks one thing in it.
+"""
 
 from __future__ import annotations
 
