@@ -31,6 +31,8 @@ class Attack(KeywordFunction, Generic[P]):
     all honest clients, ``"rule"`` the rule of the server too."""
     factor: str | None
     """Name of the keyword that sets its strength, in which 0 is allowed, or None if it has none."""
+    affine: bool
+    """Whether all its rows are alike and lie on a line, at places proportional to its factor."""
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class Attack(KeywordFunction, Generic[P]):
         self.source = metadata["source"]
         self.knows = metadata["knows"]
         self.factor = metadata["factor"]
+        self.affine = metadata.get("affine", False)
 
     def bind(self, **keywords: Any) -> Attack[...]:
         """The same attack with these keywords given; a call may still override them."""
@@ -63,6 +66,14 @@ class Attack(KeywordFunction, Generic[P]):
         hostile = self.__wrapped__(honest.detach(), **{**given, "f": f})
         return _saturate(hostile, honest.dtype).expand(f, -1).clone()
 
+    def line(self, honest: Tensor, *, f: int) -> Callable[[float], Tensor]:
+        """The hostile row ``[d]`` by strength, for :attr:`affine` attacks: the honest rows are looked at once."""
+        self._refuse_bad_rows(honest)
+        given: dict[str, Any] = {**self.keywords, "f": f}
+        at_0, at_1 = (self.__wrapped__(honest.detach(), **{**given, str(self.factor): t}) for t in (0.0, 1.0))
+        slope = at_1 - at_0
+        return lambda t: _saturate(at_0 + t * slope, honest.dtype)
+
     def _refuse_bad_rows(self, honest: Tensor) -> None:
         if honest.ndim != 2 or not honest.is_floating_point() or honest.shape[0] == 0:
             raise ValueError(
@@ -72,7 +83,7 @@ class Attack(KeywordFunction, Generic[P]):
 
 
 def attack(
-    *, source: str, knows: Knowledge, factor: str | None = None
+    *, source: str, knows: Knowledge, factor: str | None = None, affine: bool = False
 ) -> Callable[[Callable[Concatenate[Tensor, P], Tensor]], Attack[P]]:
     """Make a function ``(honest, *, f, ...)`` an :class:`Attack`.
 
@@ -80,6 +91,7 @@ def attack(
         source: The defining publication.
         knows: What the attacker must see, as in :attr:`Attack.knows`.
         factor: Name of the keyword that sets the strength, which :func:`optimal` may search.
+        affine: Whether the hostile row is ``v + factor * w``, with ``v`` and ``w`` of the honest rows alone.
 
     Returns:
         A decorator for a function of ``[h, d]`` with ``h >= 1`` and ``f >= 1`` that returns ``[d]``, the same
@@ -92,7 +104,7 @@ def attack(
         >>> shrunk(torch.ones(3, 2), f=1)
         tensor([[0.1000, 0.1000]])
     """
-    metadata = {"source": source, "knows": knows, "factor": factor}
+    metadata = {"source": source, "knows": knows, "factor": factor, "affine": affine}
     return lambda function: Attack(function, metadata)
 
 

@@ -25,6 +25,7 @@ def optimal(
     start: float = 0.0,
     step: float = 10.0,
     ratio: float = 0.8,
+    forward: bool = False,
 ) -> Attack[...]:
     r"""The attack whose strength is searched anew at every call to do a known rule the most harm.
 
@@ -33,8 +34,9 @@ def optimal(
     where :math:`F` is the rule, :math:`\mu` the mean of the honest rows :math:`g_i` and :math:`v(t)` the
     hostile row of strength t. The search is Rouault's ``line_maximize``: from ``start`` in steps that double
     while they do more harm, then back and forth in steps that shrink, keeping only what does more. The
-    numbers are those of ByzFL's optimal attacks. Here the attack as given is tried too, so that the result
-    never does less harm than it, and a strength at which the harm is not finite never wins.
+    numbers are those of ByzFL's optimal attacks, whose search differs: its shrinking steps only go upwards
+    from the best so far (``forward=True``). Here the attack as given is tried too unless ``forward``, so that
+    the result never does less harm than it, and a strength at which the harm is not finite never wins.
 
     Args:
         attack: An attack with a :attr:`Attack.factor`; other keywords are given by ``bind`` before.
@@ -43,6 +45,7 @@ def optimal(
         start: The first strength.
         step: The first step, ``> 0``.
         ratio: What a step shrinks to after one that does no more harm, between 0.5 and 1.
+        forward: Search as ByzFL does: upwards only, and without the attack as given.
 
     Returns:
         An attack that takes ``f`` alone and knows the rule.
@@ -62,19 +65,17 @@ def optimal(
         raise ValueError(f"{attack.name} has no strength to search")
 
     def strongest(honest: Tensor, *, f: int) -> Tensor:
-        centre = mean_row(honest)
+        centre, inputs = mean_row(honest), torch.cat([honest, honest[:1].expand(f, -1)])
+        line = attack.line(honest, f=f) if attack.affine else lambda t: attack(honest, f=f, **{factor: t})
 
         def harm(hostile: Tensor) -> float:
-            value = float((rule(torch.cat([honest, hostile]), f=f).to(torch.float64) - centre).norm())
+            inputs[len(honest) :] = hostile
+            value = float((rule(inputs, f=f).to(torch.float64) - centre).norm())
             return value if math.isfinite(value) else -math.inf
 
-        def at(strength: float) -> tuple[float, Tensor]:
-            hostile = attack(honest, f=f, **{factor: strength})
-            return harm(hostile), hostile
-
-        found = _line_maximize(at, evaluations, start, step, ratio)
+        most, strength = _line_maximize(lambda t: harm(line(t)), evaluations, start, step, ratio, forward)
         given = attack(honest, f=f)
-        return given if harm(given) > found[0] else found[1]
+        return given if not forward and harm(given) > most else attack(honest, f=f, **{factor: strength})
 
     strongest.__name__ = f"optimal({attack.name}, {rule.name})"
     strongest.__doc__ = f"Rows of ``{attack.name}`` at the strength that does ``{rule.name}`` the most harm."
@@ -82,24 +83,24 @@ def optimal(
 
 
 def _line_maximize(
-    at: Callable[[float], tuple[float, Tensor]], evaluations: int, start: float, step: float, ratio: float
-) -> tuple[float, Tensor]:
-    """The largest value found and its rows; ``at`` gives both for a strength."""
+    at: Callable[[float], float], evaluations: int, start: float, step: float, ratio: float, forward: bool
+) -> tuple[float, float]:
+    """The largest value found and where; ``at`` gives the value for a strength."""
     x = best_x = start
     best = at(start)
     expanding = True
     for _ in range(evaluations - 1):
-        if expanding or x < best_x:
-            x = best_x + step if expanding else x + step
+        if expanding or forward or x < best_x:
+            x = best_x + step if expanding or forward else x + step
         else:
             x = x - step if x >= step else _halve_until_positive(x - step, x)
         tried = at(x)
-        better = tried[0] > best[0]
+        better = tried > best
         if better:
             best, best_x = tried, x
         expanding = expanding and better
         step *= 2 if expanding else ratio
-    return best
+    return best, best_x
 
 
 def _halve_until_positive(low: float, high: float) -> float:

@@ -16,7 +16,7 @@ from flwr_byzantine.rules._random import generator_for
 __all__ = ["alie", "alie_z", "fang", "ipm", "mimic", "mimic_target"]
 
 
-@attack(source="Xie et al., UAI 2019, arXiv:1903.03936", knows="honest", factor="epsilon")
+@attack(source="Xie et al., UAI 2019, arXiv:1903.03936", knows="honest", factor="epsilon", affine=True)
 def ipm(honest: Tensor, *, f: int, epsilon: float = 0.1) -> Tensor:
     r"""Inner product manipulation, or "Fall of Empires": a multiple of the honest mean, turned around.
 
@@ -79,7 +79,7 @@ def alie_z(n: int, f: int, form: Literal["A", "B"] = "B") -> float:
     return NormalDist().inv_cdf(share)
 
 
-@attack(source="Baruch et al., NeurIPS 2019, arXiv:1902.06156", knows="honest", factor="z")
+@attack(source="Baruch et al., NeurIPS 2019, arXiv:1902.06156", knows="honest", factor="z", affine=True)
 def alie(
     honest: Tensor,
     *,

@@ -54,6 +54,8 @@ def _train_in_flower(cell: Cell, task: Task, rule: Timed, staged: Staged) -> Tra
     workers = workers_of(
         task, cell.training, f, heterogeneity=cell.heterogeneity, data_attack=staged.data, seed=cell.seed
     )
+    if cell.system == "strategy" and staged.updates is not None:
+        workers = workers[:h]  # what the others would learn is replaced unread
     numbers: dict[int, int] = {}
     app = client_app(task, workers, numbers, mods=[guanyu_mod()] if cell.system == "guanyu" else [])
     trace, first = Trace(h + f, h), ArrayRecord(task.new_network(cell.seed).state_dict())

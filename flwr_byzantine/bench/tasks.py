@@ -19,7 +19,8 @@ from torch.nn.functional import cross_entropy
 __all__ = ["Examples", "Task", "digits", "load_task", "mnist"]
 
 MNIST_MEAN, MNIST_DEVIATION = 0.1307, 0.3081  # of MNIST's pixels in 0..1
-BATCH = 1000
+BATCH = 200
+"""Of a measurement; larger ones leave the processor's cache and take longer."""
 HELD_OUT = 5
 """Every so many-th digit is for the test."""
 
@@ -165,9 +166,13 @@ def _mnist_part(arrays: Any, part: str) -> Examples:
 
 
 def mnist_network() -> nn.Module:
-    """ByzFL's CNN for MNIST: 431,080 parameters."""
-    return nn.Sequential(
+    """ByzFL's CNN for MNIST: 431,080 parameters; channels last, which trains in two thirds of the time."""
+    network = nn.Sequential(
         *(nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10)),
     )
+    for p in network.parameters():
+        if p.ndim == 4:
+            p.data = p.data.contiguous(memory_format=torch.channels_last)
+    return network

@@ -89,12 +89,14 @@ def _poisoned(examples: Examples, task: Task, attack: str, *, seed: int) -> Exam
     return examples
 
 
-def client_app(task: Task, workers: list[Worker], numbers: Mapping[int, int], *, mods: Sequence[Mod] = ()) -> ClientApp:
+def client_app(
+    task: Task, workers: Sequence[Worker], numbers: Mapping[int, int], *, mods: Sequence[Mod] = ()
+) -> ClientApp:
     """The app of all nodes: the trained model in reply to the model.
 
     Args:
         task: Its network.
-        workers: By number.
+        workers: By number; nodes of higher numbers only echo, for an adversary to replace what they say.
         numbers: By node id, the number of its worker; may be filled until the first message.
         mods: Flower's.
     """
@@ -102,9 +104,16 @@ def client_app(task: Task, workers: list[Worker], numbers: Mapping[int, int], *,
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        network.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
-        loss = workers[numbers[context.node_id]].train(network)
-        metrics = MetricRecord({"train-loss": loss, "num-examples": 1})
-        return Message(RecordDict({"arrays": ArrayRecord(network.state_dict()), "metrics": metrics}), reply_to=message)
+        arrays, number = message.content.array_records["arrays"], numbers[context.node_id]
+        if number >= len(workers):
+            return _reply(message, arrays, 0.0)
+        network.load_state_dict(arrays.to_torch_state_dict())
+        loss = workers[number].train(network)
+        return _reply(message, ArrayRecord(network.state_dict()), loss)
 
     return app
+
+
+def _reply(message: Message, arrays: ArrayRecord, loss: float) -> Message:
+    metrics = MetricRecord({"train-loss": loss, "num-examples": 1})
+    return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)

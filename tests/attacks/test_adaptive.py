@@ -80,6 +80,25 @@ def test_a_harm_that_is_not_finite_never_wins(beyond):
     assert 1.0 <= -hostile.item() <= 5.0
 
 
+def test_the_search_of_byzfl_shrinks_its_steps_upwards_only_and_leaves_the_attack_as_given_out():
+    strengths = []
+    honest = torch.zeros(3, 1, dtype=torch.float64)
+    hostile = optimal(line, threshold_rule(strengths, limit=35.0), forward=True)(honest, f=1)
+    # 0, +10, +20, +40 is too far: 30 + 32, 30 + 25.6, ... until 30 + 4.29 is not, then 34.29 + 3.4 again is.
+    assert strengths[:6] == pytest.approx([0.0, 10.0, 30.0, 70.0, 62.0, 55.6])
+    assert len(strengths) == 20
+    assert strengths[-1] > -hostile.item() == max(s for s in strengths if s <= 35.0) > 34.0
+
+
+@pytest.mark.parametrize("affine", [alie, alie.bind(z=0.5, sign=-1.0), ipm], ids=str)
+def test_the_line_of_an_affine_attack_holds_its_rows_at_every_strength(affine):
+    honest = some_rows(seed=3)
+    place = affine.line(honest, f=2)
+    for strength in (0.0, 0.3, 40.0):
+        made = affine(honest, f=2, **{affine.factor: strength})
+        torch.testing.assert_close(place(strength).expand(2, -1), made)
+
+
 def test_no_strength_below_zero_is_tried():
     strengths = []
     optimal(line, threshold_rule(strengths, limit=0.5))(torch.zeros(3, 1), f=1)
